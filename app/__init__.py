@@ -1,0 +1,1 @@
+"""The two faces of the core: the window and the command line."""

@@ -1,0 +1,90 @@
+"""The model at work on a medium, for the window. Lives on the INFER lane, which imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import torch
+
+from app.facts import ModelChoice, ModelFacts
+from stt_core.checkpoint import load_checkpoint
+from stt_core.config import SttConfig
+from stt_core.device import best_device, describe_device, precision_name
+from stt_core.engine import Engine
+from stt_core.errors import SttError
+from stt_core.formats.model_file import find_model
+from stt_core.media.source import MediaSource, open_media
+from stt_core.network import Network
+from stt_core.results import LookBack, Prediction
+
+
+class EngineSession:
+    """Implements :class:`app.facts.Session` with an engine."""
+
+    def __init__(self) -> None:
+        self._network: Network | None = None
+        self._media: MediaSource | None = None
+        self._engine: Engine | None = None
+
+    def load(self, choice: ModelChoice) -> Generator[None, None, ModelFacts]:
+        path = find_model(choice.name)
+        checkpoint = load_checkpoint(path)
+        yield
+        network = Network(
+            checkpoint,
+            device=choice.device,
+            precision=choice.precision,
+            key_frames=choice.key_frames if isinstance(checkpoint.header.config, SttConfig) else None,
+        )
+        self._network = network
+        self._renew()
+        config = network.config
+        return ModelFacts(
+            path,
+            network.header.classes,
+            describe_device(network.device),
+            precision_name(network.dtype),
+            network.key_frames,
+            config.heads if isinstance(config, SttConfig) else 0,
+            network.header.licence,
+        )
+
+    def open(self, path: Path) -> Generator[None, None, None]:
+        media = open_media(path)
+        if self._media is not None:
+            self._media.close()
+        self._media = media
+        self._renew()
+        yield
+
+    def devices(self) -> Generator[None, None, tuple[str, ...]]:
+        yield
+        found = ["auto", "cpu"]
+        found += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        if best_device() == "mps":
+            found.append("mps")
+        return tuple(found)
+
+    def predict(self, index: int) -> Generator[None, None, Prediction]:
+        return (yield from self._ready().segment_steps(index))
+
+    def inspect(
+        self, index: int, x: int, y: int, force: bool
+    ) -> Generator[None, None, LookBack]:
+        return (yield from self._ready().look_back_steps(index, x, y, force=force))
+
+    def run_pass(self, frames: tuple[int, ...]) -> Generator[Prediction | None, None, None]:
+        engine = self._ready()
+        for index in frames:
+            yield (yield from engine.segment_steps(index))
+
+    def _ready(self) -> Engine:
+        if self._engine is None:
+            raise SttError("there is no model yet: choose one in the bar above the picture")
+        return self._engine
+
+    def _renew(self) -> None:
+        # features of other weights or another medium must not survive
+        ready = self._network is not None and self._media is not None
+        self._engine = Engine(self._network, self._media) if ready else None  # type: ignore[arg-type]

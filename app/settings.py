@@ -1,0 +1,50 @@
+"""What the window remembers from one start to the next: its layout, and recent media."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_data_path
+from PySide6.QtCore import QByteArray, QSettings
+
+_RECENT = 8
+
+
+class Settings:
+    """Settings in the place the system keeps them."""
+
+    def __init__(self) -> None:
+        self._store = QSettings("stt-studio", "stt-studio")
+
+    def recent(self) -> list[str]:
+        """Media opened before that still exist, newest first."""
+        stored = self._store.value("recent", [])
+        paths = [stored] if isinstance(stored, str) else list(stored or [])
+        return [p for p in paths if Path(p).exists()][:_RECENT]
+
+    def add_recent(self, path: Path) -> None:
+        """Remember that a medium was opened."""
+        text = str(path.resolve())
+        self._store.setValue("recent", [text, *(p for p in self.recent() if p != text)][:_RECENT])
+
+    def layout(self) -> tuple[QByteArray, QByteArray]:
+        """Geometry and dock state; both empty at the first start."""
+        return self._bytes("geometry"), self._bytes("state")
+
+    def set_layout(self, geometry: QByteArray, state: QByteArray) -> None:
+        self._store.setValue("geometry", geometry)
+        self._store.setValue("state", state)
+
+    def _bytes(self, name: str) -> QByteArray:
+        value = self._store.value(name)
+        return value if isinstance(value, QByteArray) else QByteArray()
+
+
+def labels_folder(media_hash: str) -> Path:
+    """Where the labels painted on a medium are kept. Never beside the medium itself."""
+    return user_data_path("stt-studio", appauthor=False) / "labels" / media_hash[:16]
+
+
+def runs_folder(media_hash: str) -> Path:
+    """Where runs started on a medium are kept."""
+    return user_data_path("stt-studio", appauthor=False) / "runs" / media_hash[:16]

@@ -1,0 +1,1 @@
+"""Sparse temporal transformers for video segmentation: the method, without a window."""

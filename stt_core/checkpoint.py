@@ -1,0 +1,95 @@
+"""A model with its weights: in memory, and in a model file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stt_core.errors import CheckpointError
+from stt_core.files import file_hash, replacing
+from stt_core.formats.model_file import ModelHeader, header_json, read_header
+from stt_core.model.build import build_model
+from stt_core.model.pspnet import PspNet
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model in float32 on the CPU, in eval mode. Never changed, replaced whole."""
+
+    header: ModelHeader
+    model: PspNet
+    sha256: str = ""
+    """Of the file it was loaded from; empty for one that was never saved."""
+
+
+def new_checkpoint(header: ModelHeader) -> Checkpoint:
+    """A model with fresh weights, from torch's global generator."""
+    return Checkpoint(header, build_model(header.config).eval())
+
+
+def save_checkpoint(
+    path: Path, checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a model file in one step.
+
+    Args:
+        path: a .safetensors file.
+        checkpoint: what to write.
+        dtype: of the floating weights in the file; bfloat16 halves it.
+
+    Raises:
+        OutputError: it could not be written; the file before it is untouched.
+    """
+    weights = {
+        name: (w.to(dtype) if w.is_floating_point() else w).detach().contiguous()
+        for name, w in checkpoint.model.state_dict().items()
+    }
+    with replacing(path) as temporary:
+        try:
+            save_file(weights, temporary, metadata=header_json(checkpoint.header))
+        except SafetensorError as error:  # how safetensors words a full disk
+            raise OSError(str(error)) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Rebuild a model from its own config and load its weights.
+
+    Raises:
+        CheckpointError: unreadable, contradictory, with weights missing or not finite.
+    """
+    header = read_header(path)
+    try:
+        weights = {
+            name: w.float() if w.is_floating_point() else w for name, w in load_file(path).items()
+        }
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read the weights of {path}: {error}") from error
+    _check_finite(path, weights)
+    checkpoint = new_checkpoint(header)
+    try:
+        checkpoint.model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights in {path} do not fit the model it describes: {_first_line(str(error))}"
+        ) from error
+    return replace(checkpoint, sha256=file_hash(path))
+
+
+def _check_finite(path: Path, weights: dict[str, Tensor]) -> None:
+    broken = [name for name, w in weights.items() if not bool(w.isfinite().all())]
+    if broken:
+        raise CheckpointError(
+            f"{path} holds weights that are not finite (NaN or infinite) in {broken[0]}"
+            + (f" and {len(broken) - 1} more tensors" if len(broken) > 1 else "")
+            + ": the training that wrote it diverged. Use an earlier checkpoint."
+        )
+
+
+def _first_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines()]
+    return next((line for line in lines[1:] if line), lines[0])

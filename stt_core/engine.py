@@ -1,0 +1,192 @@
+"""Segmenting and inspecting frames of a medium, in any order.
+
+Every long act is a generator that yields None after each encoder pass and returns its answer: its
+caller may turn to something more urgent there, or drop it. A prediction depends on its frame and
+the frames before it, never on what was asked before.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Generator
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+
+from stt_core.config import SttConfig
+from stt_core.media.frame import Frame, past_frames
+from stt_core.media.source import MediaSource
+from stt_core.model.pspnet import Decoded, Encoded
+from stt_core.network import Network
+from stt_core.results import LookBack, Prediction, Timings
+
+Answer = TypeVar("Answer")
+Steps = Generator[None, None, Answer]
+
+DEFAULT_CACHE_BYTES = 1 << 30
+
+
+class Engine:
+    """A network, a medium, and the features already encoded. Belongs to one thread.
+
+    Args:
+        network: what computes.
+        media: where frames come from; not closed by the engine.
+        cache_bytes: budget for features. The newest few frames are kept whatever they take.
+    """
+
+    def __init__(
+        self, network: Network, media: MediaSource, *, cache_bytes: int = DEFAULT_CACHE_BYTES
+    ) -> None:
+        self.network = network
+        self.media = media
+        self._features: OrderedDict[int, Encoded] = OrderedDict()
+        self._budget = cache_bytes
+        self._held = 0
+        self._decoded: tuple[int, Decoded] | None = None
+
+    @property
+    def cached_bytes(self) -> int:
+        """What the cached features take."""
+        return self._held
+
+    def segment(self, index: int) -> Prediction:
+        """Segment one frame, whatever that takes."""
+        return run(self.segment_steps(index))
+
+    def segment_steps(self, index: int) -> Steps[Prediction]:
+        """Segment one frame, encoding those of its key frames that are not cached."""
+        start = perf_counter()
+        frame = self.media[index]
+        decoding = perf_counter() - start
+        start = perf_counter()
+        current, memory = yield from self._read(index)
+        decoded = self._decode(index, current, memory)
+        self.network.synchronise()
+        computing = perf_counter() - start
+        start = perf_counter()
+        found = self.network.finish(decoded, (frame.image.shape[0], frame.image.shape[1]))
+        finishing = perf_counter() - start
+        selected = np.zeros(current.size, np.bool_)
+        selected.flat[decoded.queries[0].cpu().numpy()] = True
+        need = decoded.need[0].float().cpu().numpy().reshape(current.size)
+        times = Timings(decode=decoding, network=computing, postprocess=finishing)
+        return Prediction(index, found.labels, found.confidence, selected, need, times)
+
+    def look_back(self, index: int, x: int, y: int, *, force: bool = False) -> LookBack:
+        """Where image pixel (x, y) of a frame looked, whatever that takes."""
+        return run(self.look_back_steps(index, x, y, force=force))
+
+    def look_back_steps(
+        self, index: int, x: int, y: int, *, force: bool = False
+    ) -> Steps[LookBack]:
+        """Where image pixel (x, y) of a frame looked.
+
+        Computed anew for this one query from the features of that prediction: the weights of all
+        queries of a 1024 x 2048 frame would take 213 MB.
+
+        Args:
+            index: the frame.
+            x: column in [0, W).
+            y: row in [0, H).
+            force: let the position attend even if it was not selected.
+
+        Raises:
+            IndexError: the pixel lies outside the image.
+            CheckpointError: the model has no temporal attention.
+        """
+        frame = self.media[index]
+        height, width = frame.image.shape[:2]
+        if not (0 <= x < width and 0 <= y < height):
+            raise IndexError(f"pixel ({x}, {y}) lies outside the {width}x{height} image")
+        current, memory = yield from self._read(index)
+        decoded = self._decode(index, current, memory)
+        rows, cols = current.size
+        row, col = y * rows // height, x * cols // width
+        return self._look(frame, current, memory, decoded, (x, y), (row, col), force)
+
+    def _look(
+        self,
+        frame: Frame,
+        current: Encoded,
+        memory: list[Encoded],
+        decoded: Decoded,
+        pixel: tuple[int, int],
+        cell: tuple[int, int],
+        force: bool,
+    ) -> LookBack:
+        (rows, cols), (row, col) = current.size, cell
+        position = row * cols + col
+        selected = bool((decoded.queries[0] == position).any())
+        attends = bool(memory) and (selected or force)
+        config = self.network.config
+        if attends or not isinstance(config, SttConfig):
+            focus = self.network.focus(current, memory, position)
+            weights, logits = focus.weights.float().cpu().numpy(), focus.logits
+        else:
+            weights = np.zeros((config.heads, 0, rows, cols), np.float32)
+            logits = decoded.logits[0, :, row, col]
+        frames = self._key_frames(frame.index) if attends else ()
+        height, width = frame.image.shape[:2]
+        return LookBack(
+            frame=frame.index,
+            x=pixel[0],
+            y=pixel[1],
+            row=row,
+            col=col,
+            box=(
+                col * width / cols,
+                row * height / rows,
+                (col + 1) * width / cols,
+                (row + 1) * height / rows,
+            ),
+            selected=selected,
+            forced=attends and not selected,
+            need=float(decoded.need[0, position]),
+            frames=frames,
+            radii=config.radii[: len(frames)] if isinstance(config, SttConfig) else (),
+            images=tuple(self.media[i].image for i in frames),
+            weights=weights,
+            probabilities=logits.float().softmax(0).cpu().numpy(),
+        )
+
+    def _key_frames(self, index: int) -> tuple[int, ...]:
+        return past_frames(index, self.network.key_frames, self.network.key_spacing)
+
+    def _read(self, index: int) -> Steps[tuple[Encoded, list[Encoded]]]:
+        # oldest first: the order a decoder likes
+        wanted = [*reversed(self._key_frames(index)), index]
+        encoded: dict[int, Encoded] = {}
+        for i in wanted:
+            if i not in self._features:
+                self._keep(i, self.network.encode(self.media[i].image))
+                yield
+            if i in self._features:  # a look-back in between may have evicted it
+                self._features.move_to_end(i)
+                encoded[i] = self._features[i]
+            else:
+                encoded[i] = self.network.encode(self.media[i].image)
+        return encoded[index], [encoded[i] for i in self._key_frames(index)]
+
+    def _decode(self, index: int, current: Encoded, memory: list[Encoded]) -> Decoded:
+        if self._decoded is None or self._decoded[0] != index:
+            self._decoded = (index, self.network.decode(current, memory))
+        return self._decoded[1]
+
+    def _keep(self, index: int, encoded: Encoded) -> None:
+        self._features[index] = encoded
+        self._held += encoded.nbytes
+        least = self.network.key_frames + 1
+        while self._held > self._budget and len(self._features) > least:
+            _, dropped = self._features.popitem(last=False)
+            self._held -= dropped.nbytes
+
+
+def run(steps: Steps[Answer]) -> Answer:
+    """Take all steps of an act and return its answer."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value

@@ -1,0 +1,57 @@
+"""Every error this library raises on purpose.
+
+* SttError
+  x MediaError        a video or image folder cannot be opened, or a frame decoded
+  x CheckpointError   a model file is unreadable, or does not fit what it says it is
+  x DeviceError       a device or precision this machine does not have
+  x FormatError       a file of another program is not what its format asks for
+  x LabelError        a label map or a class list that cannot be used
+  x OutputError       something could not be written; what was there before is intact
+  x TrainingError     nothing to learn from, or the loss stopped being finite
+
+Each message is a sentence for the person at the keyboard: what happened, where, what to do.
+Wrong arguments (a shape, a range) raise ValueError where they are first used.
+"""
+
+__all__ = [
+    "CheckpointError",
+    "DeviceError",
+    "FormatError",
+    "LabelError",
+    "MediaError",
+    "OutputError",
+    "SttError",
+    "TrainingError",
+]
+
+
+class SttError(Exception):
+    """Base of all errors a caller may want to show to a person."""
+
+
+class MediaError(SttError):
+    """A video or an image folder cannot be opened, or one of its frames cannot be decoded."""
+
+
+class CheckpointError(SttError):
+    """A model file cannot be read, or does not fit the model it describes."""
+
+
+class DeviceError(SttError):
+    """A device or a precision was asked for that this machine does not have."""
+
+
+class FormatError(SttError):
+    """A file does not follow the format it should have."""
+
+
+class LabelError(SttError):
+    """A label map or a class list cannot be used."""
+
+
+class OutputError(SttError):
+    """Something could not be written; what stood there before is untouched."""
+
+
+class TrainingError(SttError):
+    """Training cannot start or cannot go on."""

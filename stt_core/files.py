@@ -1,0 +1,111 @@
+"""Writing files so that a crash, a full disk or a second look never finds half of one."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stt_core.errors import OutputError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it over `path` when the block ends well.
+
+    The temporary keeps the suffix of `path`, since writers choose formats by it. It is synced to
+    the disk before the rename and removed when the block fails.
+
+    Raises:
+        OutputError: the folder cannot be written to, or the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(
+                prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+            )
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            _sync(temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal to write `path` into a sentence.
+
+    Raises:
+        OutputError: in place of any OSError of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(_sentence(path, error)) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace the content of `path` in one step; see :func:`replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the content of `path` in one step, as UTF-8; see :func:`replacing`."""
+    write_bytes(path, text.encode())
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a whole file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder that results will go to, and see that it takes files.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sentence(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"cannot write {path}: the disk is full. Free some space, or choose another folder."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"cannot write {path}: permission denied. Choose a folder you may write to."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return (
+            f"cannot write {path}: a file stands where a folder is needed. Choose another folder."
+        )
+    return f"cannot write {path}: {error.strerror or error}."

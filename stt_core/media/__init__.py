@@ -1,0 +1,1 @@
+"""Frames of videos and image folders by index, and writing videos."""

@@ -1,0 +1,1 @@
+"""The network: backbone, pyramid pooling, query selection, sparse attention."""

@@ -1,0 +1,1 @@
+"""Sparse temporal attention: what it computes, and the ways of computing it."""

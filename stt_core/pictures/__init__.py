@@ -1,0 +1,1 @@
+"""Figures for paper and screen: what a model saw, selected and read."""
