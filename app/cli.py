@@ -19,10 +19,9 @@ from typer.main import get_command
 
 from app.failure import record_failure
 from stt_core.errors import SttError
+from stt_core.resources import SAMPLE_CLASSES, SAMPLE_MODEL, resource_path
 
 Step = TypeVar("Step")
-
-DEFAULT_MODEL = "stt-pspnet18-sample"
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
@@ -49,7 +48,7 @@ def open_window(
         list[Path] | None, typer.Argument(help="A video or image folder, and a model.")
     ] = None,
     *,
-    model: Model = DEFAULT_MODEL,
+    model: Model = SAMPLE_MODEL,
     device: Device = "auto",
     frame: Annotated[int, typer.Option(min=0, help="Frame to show first.")] = 0,
     inspect: Annotated[str | None, typer.Option(help="X,Y: inspect this pixel at once.")] = None,
@@ -58,7 +57,9 @@ def open_window(
     from app.startup import Wanted, run_window
 
     pixel = None if inspect is None else _pixel(inspect)
-    wanted = Wanted(tuple(paths or ()), model=model, device=device, frame=frame, inspect=pixel)
+    wanted = Wanted(
+        paths=tuple(paths or ()), model=model, device=device, frame=frame, inspect=pixel
+    )
     raise typer.Exit(run_window(wanted))
 
 
@@ -67,7 +68,7 @@ def segment(
     media: Annotated[Path, typer.Argument(help="A video file or a folder of images.")],
     *,
     out: Annotated[Path, typer.Option(help="Folder for labels/, overlay.mp4, run.json.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = SAMPLE_MODEL,
     range_: Annotated[
         str, typer.Option("--range", help="A:B, half-open, 0-based, ends optional.")
     ] = ":",
@@ -110,7 +111,7 @@ def inspect_pixel(
     frame: Annotated[int, typer.Option(min=0, help="0-based, in presentation order.")],
     xy: Annotated[str, typer.Option(help="X,Y: pixel of the displayed image.")],
     out: Annotated[Path, typer.Option(help="FILE.png, .svg, .json or .npz.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = SAMPLE_MODEL,
     head: Annotated[str, typer.Option(help="mean, all, or a head's number from 1.")] = "mean",
     force: Annotated[
         bool, typer.Option("--force", help="Attend even where selection did not.")
@@ -153,12 +154,11 @@ def sample(
 ) -> None:
     """Render a generated street drive with exact labels and exact optical flow."""
     from stt_core.labels import read_classes
-    from stt_core.resources import resource_path
     from stt_core.sampling import write_sample
     from stt_core.scenes.scene import Scene
 
     scene = Scene(seed, _size(size))
-    classes = read_classes(resource_path("classes/camvid11.json"))
+    classes = read_classes(resource_path(SAMPLE_CLASSES))
     _follow(write_sample(scene, frames, out, classes), frames, "sample")
     outputs = {"clip": out / "clip.mp4", "labels": out / "labels", "flow": out / "flow"}
     _say(f"{frames} frames written to {out}")
@@ -250,7 +250,8 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Segment the bundled clip and show it, with an inspection open."""
-    from app.demo import has_display, write_demo
+    from app.demo import write_demo
+    from app.qt_check import has_display
     from app.startup import demo_wanted, run_window
 
     if has_display() and not headless:
@@ -279,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(as_json, str(error), 2)
     except KeyboardInterrupt:
         return _fail(as_json, "interrupted", 130)
-    except Exception as error:  # noqa: BLE001: the last fence: a sentence and a log, no traceback
+    except Exception as error:  # the last fence: a sentence and a log, no traceback
         return _fail(as_json, record_failure(error), 1)
 
 
@@ -290,7 +291,7 @@ def _with_command(words: list[str]) -> list[str]:
 
 
 def _fail(as_json: bool, sentence: str, code: int) -> int:
-    print(f"stt-studio: {sentence}", file=sys.stderr)  # noqa: T201
+    print(f"stt-studio: {sentence}", file=sys.stderr)
     if as_json:
         _print_json({"error": sentence, "exit_code": code})
     return code
@@ -370,11 +371,11 @@ def _warn(warnings: Sequence[str]) -> None:
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
+    print(text, file=sys.stderr)
 
 
 def _say(text: str) -> None:
-    print(text)  # noqa: T201
+    print(text)
 
 
 def _done(as_json: bool, facts: dict[str, Any]) -> None:
@@ -383,7 +384,7 @@ def _done(as_json: bool, facts: dict[str, Any]) -> None:
 
 
 def _print_json(facts: dict[str, Any]) -> None:
-    print(json.dumps(facts), flush=True)  # noqa: T201
+    print(json.dumps(facts), flush=True)
 
 
 if __name__ == "__main__":

@@ -69,9 +69,7 @@ class Session(Protocol):
     def predict(self, index: int) -> Generator[None, None, Prediction]:
         """Segment one frame."""
 
-    def inspect(
-        self, index: int, x: int, y: int, force: bool
-    ) -> Generator[None, None, LookBack]:
+    def inspect(self, index: int, x: int, y: int, force: bool) -> Generator[None, None, LookBack]:
         """Where one pixel looked."""
 
     def run_pass(self, frames: tuple[int, ...]) -> Generator[Prediction | None, None, None]:

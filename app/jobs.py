@@ -295,7 +295,7 @@ class Process(QObject):
             self._process.kill()
             self._process.waitForFinished(_TERMINATE_MS)
 
-    def timerEvent(self, _event: object) -> None:  # noqa: N802
+    def timerEvent(self, _event: object) -> None:
         self._tell_lines()
 
     def _tell_lines(self) -> None:

@@ -35,7 +35,9 @@ class EngineSession:
             checkpoint,
             device=choice.device,
             precision=choice.precision,
-            key_frames=choice.key_frames if isinstance(checkpoint.header.config, SttConfig) else None,
+            key_frames=choice.key_frames
+            if isinstance(checkpoint.header.config, SttConfig)
+            else None,
         )
         self._network = network
         self._renew()
@@ -69,9 +71,7 @@ class EngineSession:
     def predict(self, index: int) -> Generator[None, None, Prediction]:
         return (yield from self._ready().segment_steps(index))
 
-    def inspect(
-        self, index: int, x: int, y: int, force: bool
-    ) -> Generator[None, None, LookBack]:
+    def inspect(self, index: int, x: int, y: int, force: bool) -> Generator[None, None, LookBack]:
         return (yield from self._ready().look_back_steps(index, x, y, force=force))
 
     def run_pass(self, frames: tuple[int, ...]) -> Generator[Prediction | None, None, None]:

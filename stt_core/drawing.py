@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 RED = (229, 28, 35)
 """Query boxes, key windows and the contour of the selected queries."""
 
-_FAINT, _DEEP = (255, 176, 136), (150, 0, 12)
+_FAINT, _DEEP = (255, 170, 120), (165, 0, 16)
 _HEAT_ALPHA = 0.88
 
 
@@ -56,10 +56,10 @@ def veil(image: Rgb, selected: NDArray[np.bool_], opacity: float = 0.6) -> Rgb:
     """
     size = (image.shape[0], image.shape[1])
     chosen = to_image_size(selected, size)
-    out = cv2.addWeighted(image, 1 - opacity, np.full_like(image, 255), opacity, 0)
-    out[chosen] = image[chosen]
+    out = _u8(cv2.convertScaleAbs(image, alpha=1 - opacity, beta=255 * opacity))
+    cv2.copyTo(image, chosen.view(np.uint8), out)
     out[_contour(chosen)] = RED
-    return _u8(out)
+    return out
 
 
 def veil_rgba(selected: NDArray[np.bool_], size: tuple[int, int], opacity: float = 0.6) -> Rgba:
@@ -71,10 +71,9 @@ def veil_rgba(selected: NDArray[np.bool_], size: tuple[int, int], opacity: float
         opacity: of the white.
     """
     chosen = to_image_size(selected, size)
-    rgba = np.full((*size, 4), 255, np.uint8)
-    rgba[..., 3] = np.where(chosen, 0, round(255 * opacity))
-    rgba[_contour(chosen)] = (*RED, 255)
-    return rgba
+    kinds = np.where(_contour(chosen), 2, chosen.view(np.uint8))
+    white, clear, red = (255, 255, 255, round(255 * opacity)), (255, 255, 255, 0), (*RED, 255)
+    return _colored(kinds, np.array([white, clear, red], np.uint8))
 
 
 def heat_rgba(weights: NDArray[np.float32], size: tuple[int, int], peak: float) -> Rgba:
@@ -88,7 +87,7 @@ def heat_rgba(weights: NDArray[np.float32], size: tuple[int, int], peak: float) 
     Returns:
         ``[H, W, 4]``, transparent where the weight is 0.
     """
-    return heat_table()[_levels(weights, size, 0.0, peak)]
+    return _colored(_levels(weights, size, peak), heat_table())
 
 
 def need_rgba(
@@ -109,7 +108,7 @@ def need_rgba(
     top = float(np.percentile(need, 99)) if peak is None else peak
     table = viridis_table().copy()
     table[:, 3] = round(255 * opacity)
-    return table[_levels(need, size, 0.0, top)]
+    return _colored(_levels(need, size, top), table)
 
 
 @cache
@@ -181,16 +180,20 @@ def _contour(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return line
 
 
-def _levels(
-    cells: NDArray[np.float32], size: tuple[int, int], low: float, high: float
-) -> NDArray[np.uint8]:
-    """Cells in 0..255, interpolated to an image's size. cv2 takes half-pixel centres, as we do."""
-    span = high - low
-    if span <= 0:
+def _levels(cells: NDArray[np.float32], size: tuple[int, int], peak: float) -> NDArray[np.uint8]:
+    """0..peak as 0..255, interpolated to an image's size between cell centres."""
+    if not peak > 0:
         return np.zeros(size, np.uint8)
-    scaled = np.clip((cells.astype(np.float32) - low) / span, 0, 1)
+    scaled = np.clip(cells.astype(np.float32) * (255 / peak), 0, 255)
+    # cv2 has half-pixel centres, as our cells do.
     full = cv2.resize(scaled, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return np.rint(full * 255).astype(np.uint8)
+    return _u8(cv2.convertScaleAbs(full))
+
+
+def _colored(levels: NDArray[np.integer], table: Rgba) -> Rgba:
+    """``table[levels]``, moving four bytes at once."""
+    words = np.ascontiguousarray(table).view(np.uint32)[:, 0]
+    return words[levels].view(np.uint8).reshape(*levels.shape, 4)
 
 
 def _u8(array: object) -> NDArray[np.uint8]:

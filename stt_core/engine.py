@@ -183,7 +183,7 @@ class Engine:
             self._held -= dropped.nbytes
 
 
-def run(steps: Steps[Answer]) -> Answer:
+def run(steps: Generator[object, None, Answer]) -> Answer:
     """Take all steps of an act and return its answer."""
     while True:
         try:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+SAMPLE_MODEL = "stt-pspnet18-sample"
+"""Name of the bundled model."""
+SAMPLE_CLIP = "sample/street.mp4"
+SAMPLE_LABELS = "sample/labels"
+SAMPLE_CLASSES = "classes/camvid11.json"
+
 _HERE = Path(__file__).resolve().parent
 
 

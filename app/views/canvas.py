@@ -17,10 +17,10 @@ from PySide6.QtGui import (
     QResizeEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QGraphicsView, QWidget
 
 from app.views.canvas_items import BrushRing, FrameItem, QueryMark, StrokePreview
-from app.views.look import describe, shade
+from app.views.look import describe, stage
 from stt_core.drawing import Box
 from stt_core.labels import UNLABELLED, Stroke
 
@@ -243,6 +243,10 @@ class Canvas(pg.GraphicsView):
         self._ring.setVisible(False)
         self._hover(None)
 
+    def close(self) -> bool:
+        # pyqtgraph's own empties the scene here; a late leave event would then reach dead items.
+        return QGraphicsView.close(self)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         event.ignore()  # keys belong to the window's shortcuts
 
@@ -343,7 +347,7 @@ class Canvas(pg.GraphicsView):
         self._ring.set_scale(scale)
 
     def _follow_palette(self) -> None:
-        self.setBackground(shade(self.palette(), 0.1))
+        self.setBackground(stage(self.palette()))
 
 
 def _checked(table: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -16,6 +16,8 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPalette,
     QPen,
+    QResizeEvent,
+    QShowEvent,
 )
 from PySide6.QtWidgets import (
     QFrame,
@@ -46,6 +48,7 @@ class ClassPanel(QWidget):
         super().__init__(parent)
         self._rows: list[ClassRow] = []
         self._chosen = 0
+        self._solo: int | None = None
         self._opacity = QSlider(Qt.Orientation.Horizontal)
         self._opacity.setRange(0, 100)
         self._opacity.setValue(55)
@@ -57,7 +60,8 @@ class ClassPanel(QWidget):
         self._percent.setWordWrap(False)
         self._all = WordButton("Show all")
         describe(self._all, "Show all classes", "Show all classes", "Shift+A")
-        self._empty = note("Load a model or open a project to see its classes")
+        self._all.setShortcut("Shift+A")
+        self._empty = note("Load a model to see its classes (Ctrl+M)")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._lay_out()
         self._opacity.valueChanged.connect(self._on_opacity)
@@ -80,7 +84,7 @@ class ClassPanel(QWidget):
         self._list.setSpacing(0)
         self._list.addWidget(self._empty)
         self._list.addStretch(1)
-        scroll = QScrollArea()
+        self._scroll = scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -107,8 +111,9 @@ class ClassPanel(QWidget):
             row.chosen.connect(self._on_chosen)
             row.eye_clicked.connect(self._on_eye)
             row.solo_asked.connect(self.solo)
+        self._solo = None
         self._empty.setVisible(not classes)
-        self._all.setEnabled(bool(classes))
+        self._all.setVisible(bool(classes))
         self.choose_class(0)
 
     def choose_class(self, index: int) -> None:
@@ -116,6 +121,7 @@ class ClassPanel(QWidget):
         self._chosen = index
         for row in self._rows:
             row.set_chosen(row.index == index)
+        self._reveal()
 
     def set_opacity(self, opacity: float) -> None:
         """0..1, without saying so."""
@@ -128,14 +134,16 @@ class ClassPanel(QWidget):
         return np.array([row.shown for row in self._rows if row.index != VOID], np.bool_)
 
     def solo(self, index: int) -> None:
-        """Show one class alone; all of them if it already is alone."""
-        alone = all(row.shown == (row.index == index) for row in self._rows if row.index != VOID)
+        """Show one class alone; all of them if it was alone already."""
+        again = self._solo == index
+        self._solo = None if again else index
         for row in self._rows:
-            row.set_shown(alone or row.index == index)
+            row.set_shown(again or row.index == index)
         self.visibility_changed.emit(self.visible_classes())
 
     def show_all(self) -> None:
         """Show every class."""
+        self._solo = None
         for row in self._rows:
             row.set_shown(True)
         self.visibility_changed.emit(self.visible_classes())
@@ -149,6 +157,21 @@ class ClassPanel(QWidget):
         """0..100."""
         return self._opacity
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._reveal()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._reveal()
+
+    def _reveal(self) -> None:
+        """Scroll to the chosen class."""
+        for row in self._rows:
+            if row.index == self._chosen:
+                self._body.adjustSize()
+                self._scroll.ensureWidgetVisible(row, 0, 4)
+
     def _on_chosen(self, index: int) -> None:
         self.choose_class(index)
         self.class_chosen.emit(index)
@@ -156,6 +179,8 @@ class ClassPanel(QWidget):
     def _on_eye(self, index: int) -> None:
         row = self.row(index)
         row.set_shown(not row.shown)
+        if index != self._solo:  # the first half of a double click must not forget it
+            self._solo = None
         self.visibility_changed.emit(self.visible_classes())
 
     def _on_opacity(self, percent: int) -> None:

@@ -157,4 +157,6 @@ class HeadTable(QWidget):
         ground = mix(shade(self.palette(), 0.06), QColor(red, green, blue), alpha / 255)
         painter.fillRect(place.adjusted(0.75, 0.75, -0.75, -0.75), ground)
         painter.setPen(text_on(ground))
-        painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{value:.1f}")
+        wide = painter.fontMetrics().horizontalAdvance("88.8") + 6 <= place.width()
+        text = f"{value:.1f}" if wide else f"{value:.0f}"
+        painter.drawText(place, Qt.AlignmentFlag.AlignCenter, text)

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QFrame,
     QGridLayout,
-    QLabel,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -24,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from app.views.buttons import WordButton
 from app.views.head_table import HeadTable
-from app.views.look import describe, good, heading, note, shade, small_font
+from app.views.look import ToneLabel, describe, good, heading, note, shade, small_font
 from stt_core.labels import LabelClass
 from stt_core.results import LookBack
 
@@ -47,8 +46,7 @@ class Inspector(QWidget):
         self._classes: tuple[LabelClass, ...] = ()
         self._place, self._grid = heading(""), note("")
         self._bars = ClassBars()
-        self._state = QLabel()
-        self._state.setWordWrap(True)
+        self._state = ToneLabel()
         self._force = QPushButton("Inspect anyway")
         describe(
             self._force,
@@ -66,6 +64,7 @@ class Inspector(QWidget):
             "Off: one heat scale for all key frames. On: each key frame has its own",
             "Shift+N",
         )
+        self._normalise.setShortcut("Shift+N")
         self._normalise.toggled.connect(self.normalisation_changed)
         self._table = HeadTable()
         self._table.row_chosen.connect(self._on_row_chosen)
@@ -154,6 +153,16 @@ class Inspector(QWidget):
         return self._heads
 
     @property
+    def bars(self) -> ClassBars:
+        """The most probable classes."""
+        return self._bars
+
+    @property
+    def normalise_box(self) -> QCheckBox:
+        """Scale each frame by itself."""
+        return self._normalise
+
+    @property
     def force_button(self) -> QPushButton:
         """Shown where the position was not selected."""
         return self._force
@@ -163,12 +172,9 @@ class Inspector(QWidget):
         return self._state.text()
 
     def _show_state(self, look: LookBack) -> None:
-        text, role = _state(look)
+        text, is_good = _state(look)
         self._state.setText(text)
-        palette = self.palette()
-        if role:
-            palette.setColor(QPalette.ColorRole.WindowText, good(palette))
-        self._state.setPalette(palette)
+        self._state.set_tone(good if is_good else None)
         self._force.setVisible(not look.selected and not look.forced and look.frame > 0)
 
     def _show_attention(self, look: LookBack, head: int | None) -> None:

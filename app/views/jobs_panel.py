@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.views.buttons import IconButton
-from app.views.look import bad, describe, good, heading, note, small_font
+from app.views.look import ToneLabel, bad, describe, good, heading, note, small_font
 
 EMPTY = "Nothing runs. Segment the whole video with Ctrl+R, or train with Ctrl+T."
 
@@ -114,7 +114,9 @@ class JobRow(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(8)
         self._bar.setAccessibleName(f"Progress of {title}")
-        self._text = note("starting")
+        self._text = ToneLabel("starting")
+        self._text.setFont(small_font(self._title.font()))
+        self._text.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         self.button = IconButton("close", f"Cancel {title}", "Cancel this job", side=24)
         top = QHBoxLayout()
         top.setSpacing(4)
@@ -157,9 +159,6 @@ class JobRow(QWidget):
         self._text.setText(text)
         self._text.setFont(small_font(self._title.font(), bold=not ok))
         self._text.setForegroundRole(QPalette.ColorRole.WindowText)
-        palette = self._text.palette()
-        color = good(self.palette()) if ok else bad(self.palette())
-        palette.setColor(QPalette.ColorRole.WindowText, color)
-        self._text.setPalette(palette)
+        self._text.set_tone(good if ok else bad)
         self.button.setEnabled(True)
         describe(self.button, f"Dismiss {self._title_text}", "Dismiss this row")

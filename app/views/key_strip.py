@@ -37,6 +37,7 @@ class KeyStrip(QWidget):
         self._whole = IconButton(
             "whole", "Whole frames", "Whole frames instead of crops", "Shift+W", checkable=True
         )
+        self._whole.setShortcut("Shift+W")
         self._whole.toggled.connect(self._redraw)
         self._message = note(EMPTY)
         self._message.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -119,6 +120,11 @@ class KeyStrip(QWidget):
         """A tile from the left; the last is the query."""
         return self._tiles[index]
 
+    @property
+    def whole_button(self) -> IconButton:
+        """Whole frames instead of crops."""
+        return self._whole
+
     def sizeHint(self) -> QSize:
         return QSize(900, 204)
 
@@ -144,6 +150,7 @@ class KeyStrip(QWidget):
             picture = self._key_picture(look, index, weights[index], peak)
             tile.show_picture(picture, _key_text(look, index, shares[index]))
         self._show_query(look, image)
+        self._set_aspects(look, image)
         self._summary.setText(_summary(look, head))
         self._legend.show_peak(joint if look.frames else None, per_frame)
 
@@ -161,6 +168,13 @@ class KeyStrip(QWidget):
         tip = f"Query at pixel ({look.x}, {look.y}) of frame {look.frame}"
         text = TileText("t", "query", f"({look.x}, {look.y})", tip)
         self._tiles[-1].show_picture(picture, text)
+
+    def _set_aspects(self, look: LookBack, image: NDArray[np.uint8]) -> None:
+        r0, r1, c0, c1 = self._cells(look)
+        rows, cols = look.weights.shape[2:]
+        high, wide = (r1 - r0) * image.shape[0] / rows, (c1 - c0) * image.shape[1] / cols
+        for tile in self._tiles:
+            tile.set_aspect(wide / high)
 
     def _cells(self, look: LookBack) -> tuple[int, int, int, int]:
         if self._whole.isChecked():
@@ -222,7 +236,8 @@ def _missing(look: LookBack, index: int) -> TileText:
 
 def _summary(look: LookBack, head: int | None) -> str:
     if not look.frames:
-        return "first frame" if look.frame == 0 else "this position did not look back"
+        bypass = "this position was not selected; inspect it anyway with Shift+Q"
+        return "the first frame has nothing to look back at" if look.frame == 0 else bypass
     heads = f"mean of {look.weights.shape[0]} heads" if head is None else f"head {head + 1}"
     windows = (look.window(i) for i in range(len(look.frames)))
     keys = sum((r1 - r0) * (c1 - c0) for r0, r1, c0, c1 in windows)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PySide6.QtCore import QEvent
 from PySide6.QtGui import QColor, QFont, QImage, QPalette
 from PySide6.QtWidgets import QLabel, QWidget
 
 from stt_core.drawing import RED
 
 QUERY = QColor(*RED)
+Tone = Callable[[QPalette], QColor]
+
 _Role = QPalette.ColorRole
 
 
@@ -30,9 +33,13 @@ def shade(palette: QPalette, share: float) -> QColor:
 
 
 def is_dark(palette: QPalette) -> bool:
-    """Whether text is lighter than what it stands on."""
-    window, text = palette.color(_Role.Window), palette.color(_Role.WindowText)
-    return window.lightnessF() < text.lightnessF()
+    """Whether the window is dark."""
+    return palette.color(_Role.Window).lightnessF() < 0.5
+
+
+def stage(palette: QPalette) -> QColor:
+    """What surrounds a picture: darker than the window in both themes."""
+    return palette.color(_Role.Window).darker(150 if is_dark(palette) else 110)
 
 
 def good(palette: QPalette) -> QColor:
@@ -85,6 +92,35 @@ def note(text: str, parent: QWidget | None = None) -> QLabel:
     label.setForegroundRole(_Role.PlaceholderText)
     label.setWordWrap(True)
     return label
+
+
+class ToneLabel(QLabel):
+    """Text in one of the tones above, or plain; it follows the palette."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(text, parent)
+        self._tone: Tone | None = None
+        self.setWordWrap(True)
+
+    def set_tone(self, tone: Tone | None) -> None:
+        """Colour the text with :func:`good`, :func:`bad`, or as any other text for None."""
+        self._tone = tone
+        self._follow_palette()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and getattr(self, "_tone", None) is not None:
+            self._follow_palette()
+
+    def _follow_palette(self) -> None:
+        if self._tone is None:
+            self.setPalette(QPalette())
+            return
+        color = self._tone(self.palette())
+        if self.palette().color(_Role.WindowText) != color:
+            own = QPalette()  # with one role set, so that all others are inherited
+            own.setColor(_Role.WindowText, color)
+            self.setPalette(own)
 
 
 def describe(widget: QWidget, name: str, tip: str, keys: str = "") -> None:

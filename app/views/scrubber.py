@@ -14,7 +14,9 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPalette,
     QPen,
+    QPixmap,
     QPolygonF,
+    QResizeEvent,
 )
 from PySide6.QtWidgets import QAbstractSlider, QSizePolicy, QToolTip, QWidget
 
@@ -43,24 +45,24 @@ class Scrubber(QAbstractSlider):
         self._fps = 25.0
         self._predicted = np.zeros(0, np.bool_)
         self._painted = np.zeros(0, np.int64)
-        self._strip: QImage | None = None
+        self._ground: QPixmap | None = None
 
     def set_media(self, count: int, fps: float) -> None:
         """How many frames there are; forgets what was predicted and painted."""
         self._fps = fps
         self._predicted = np.zeros(count, np.bool_)
         self._painted = np.zeros(0, np.int64)
-        self._strip = None
+        self._ground = None
         self.setRange(0, max(0, count - 1))
 
     def set_predicted(self, predicted: NDArray[np.bool_]) -> None:
         """``[frames]``: which have a prediction."""
-        self._predicted, self._strip = predicted, None
+        self._predicted, self._ground = predicted, None
         self.update()
 
     def set_painted(self, frames: NDArray[np.int64]) -> None:
         """Which frames have painted labels."""
-        self._painted = frames
+        self._painted, self._ground = frames, None
         self.update()
 
     def position_of(self, frame: int) -> float:
@@ -101,33 +103,48 @@ class Scrubber(QAbstractSlider):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        groove = self._groove()
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(shade(self.palette(), 0.16))
-        painter.drawRoundedRect(groove.adjusted(-4, 0, 4, 0), 4, 4)
-        painter.drawImage(groove, self._strip_image(round(groove.width())))
-        self._paint_diamonds(painter, groove)
+        if self._ground is None:
+            self._ground = self._drawn_ground()
+        painter.drawPixmap(0, 0, self._ground)
         if self.isEnabled():
-            self._paint_head(painter, groove)
+            self._paint_head(painter, self._groove())
         painter.end()
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange:
-            self._strip = None
+            self._ground = None
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._ground = None
 
     def _groove(self) -> QRectF:
         top = self.height() / 2 + 2 - _GROOVE / 2
         return QRectF(MARGIN, top, max(1, self.width() - 2 * MARGIN), _GROOVE)
 
-    def _strip_image(self, width: int) -> QImage:
-        if self._strip is None or self._strip.width() != max(1, width):
-            color = good(self.palette())
-            row = np.empty((1, max(1, width), 4), np.uint8)
-            row[..., :3] = (color.red(), color.green(), color.blue())
-            row[..., 3] = np.rint(255 * shares_per_column(self._predicted, max(1, width)))
-            self._strip = to_qimage(row)
-        return self._strip
+    def _drawn_ground(self) -> QPixmap:
+        """All but the head: it stays while the head moves."""
+        ratio, groove = self.devicePixelRatioF(), self._groove()
+        ground = QPixmap(round(self.width() * ratio), round(self.height() * ratio))
+        ground.setDevicePixelRatio(ratio)
+        ground.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(ground)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(shade(self.palette(), 0.16))
+        painter.drawRoundedRect(groove.adjusted(-4, 0, 4, 0), 4, 4)
+        painter.drawImage(groove, self._strip(max(1, round(groove.width()))))
+        self._paint_diamonds(painter, groove)
+        painter.end()
+        return ground
+
+    def _strip(self, width: int) -> QImage:
+        color = good(self.palette())
+        row = np.empty((1, width, 4), np.uint8)
+        row[..., :3] = (color.red(), color.green(), color.blue())
+        row[..., 3] = np.rint(255 * shares_per_column(self._predicted, width))
+        return to_qimage(row)
 
     def _paint_diamonds(self, painter: QPainter, groove: QRectF) -> None:
         scale = groove.width() / max(1, self.maximum())

@@ -35,7 +35,7 @@ class StartPage(QWidget):
         self.cards = (
             Card("film", "Open video", "MP4, MKV, AVI, MOV and more, read in place", "Ctrl+O"),
             Card("folder", "Open image folder", "PNG or JPEG, in natural order", "Ctrl+Shift+O"),
-            Card("sample", "Try the sample", "A street and a small model. No network needed", "F2"),
+            Card("sample", "Try the sample", "A street and a small model. No network needed", ""),
         )
         for card, signal in zip(
             self.cards, (self.open_video, self.open_folder, self.try_sample), strict=True
@@ -70,7 +70,7 @@ class StartPage(QWidget):
         )
         column.addSpacing(10)
         column.addLayout(cards)
-        column.addWidget(note("or drop a video, an image folder or a project anywhere here"))
+        column.addWidget(note("or drop a video, an image folder or a model anywhere here"))
         column.addSpacing(10)
         column.addWidget(self._recent_title)
         column.addLayout(self._recent)

@@ -29,8 +29,8 @@ CONTEXT = 4
 """Cells around the largest window that a crop shows."""
 
 _WHOLE_WIDTH = 320
-_GREY = 0.75
-"""How far a key frame is turned grey: red heat would not be seen on a red car."""
+_GREY, _PALE = 0.85, 0.3
+"""How far a key frame is turned grey and pale: deep red would not be seen on a red or dark car."""
 
 _Cells = tuple[int, int, int, int]
 
@@ -88,7 +88,7 @@ def tile_picture(
     size = (part.shape[0], part.shape[1])
     layer = None
     if heat is not None:
-        part = _greyer(part)
+        part = _faded(part)
         layer = heat_rgba(heat[0][r0:r1, c0:c1], size, heat[1])
     inside = (window[0] - r0, window[1] - r0, window[2] - c0, window[3] - c0)
     return TilePicture(part, layer, window_box(inside, (r1 - r0, c1 - c0), size))
@@ -105,6 +105,7 @@ class Tile(QWidget):
         self._heat: QImage | None = None
         self._box = QRectF()
         self._text = TileText("", "", "", "")
+        self._aspect = 1.0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAttribute(Qt.WidgetAttribute.WA_Hover)
 
@@ -117,6 +118,11 @@ class Tile(QWidget):
     def is_empty(self) -> bool:
         """Whether no frame stands here."""
         return self._image is None
+
+    def set_aspect(self, aspect: float) -> None:
+        """Width by height of the room for a picture; all tiles of a strip have the same."""
+        self._aspect = aspect
+        self.update()
 
     def show_picture(self, picture: TilePicture, text: TileText) -> None:
         """Draw a piece of a frame."""
@@ -151,12 +157,12 @@ class Tile(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        room = QRectF(self.rect()).adjusted(1, 1, -1, -1 - self._caption_height())
+        place = self._place()
         if self._image is None:
-            self._paint_empty(painter, room)
+            self._paint_empty(painter, place)
         else:
-            self._paint_picture(painter, self._image, room)
-        self._paint_caption(painter)
+            self._paint_picture(painter, self._image, place)
+        self._paint_caption(painter, place.bottom() + 3)
         painter.end()
 
     def _set_text(self, text: TileText, clickable: bool) -> None:
@@ -171,9 +177,15 @@ class Tile(QWidget):
     def _caption_height(self) -> float:
         return 2 * QFontMetricsF(small_font(self.font())).height() + 6
 
-    def _paint_empty(self, painter: QPainter, room: QRectF) -> None:
-        side = min(room.width(), room.height())
-        square = QRectF(room.center().x() - side / 2, room.bottom() - side, side, side)
+    def _place(self) -> QRectF:
+        """Of the picture: as large as fits, in the middle together with its caption."""
+        room = QRectF(self.rect()).adjusted(1, 1, -1, -1 - self._caption_height())
+        wide = min(room.width(), room.height() * self._aspect)
+        place = QRectF(0, 0, wide, wide / self._aspect)
+        place.moveCenter(room.center())
+        return place
+
+    def _paint_empty(self, painter: QPainter, square: QRectF) -> None:
         painter.setPen(QPen(shade(self.palette(), 0.2), 1, Qt.PenStyle.DashLine))
         painter.setBrush(shade(self.palette(), 0.07))
         painter.drawRoundedRect(square.adjusted(0.5, 0.5, -0.5, -0.5), 3, 3)
@@ -182,10 +194,8 @@ class Tile(QWidget):
         flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
         painter.drawText(square.adjusted(4, 4, -4, -4), flags, self._text.value)
 
-    def _paint_picture(self, painter: QPainter, image: QImage, room: QRectF) -> None:
-        scale = min(room.width() / image.width(), room.height() / image.height())
-        wide, high = image.width() * scale, image.height() * scale
-        place = QRectF(room.center().x() - wide / 2, room.bottom() - high, wide, high)
+    def _paint_picture(self, painter: QPainter, image: QImage, place: QRectF) -> None:
+        scale = place.width() / image.width()
         painter.drawImage(place, image)
         if self._heat is not None:
             painter.drawImage(place, self._heat)
@@ -201,10 +211,9 @@ class Tile(QWidget):
             painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Highlight), 2))
             painter.drawRect(place)
 
-    def _paint_caption(self, painter: QPainter) -> None:
+    def _paint_caption(self, painter: QPainter, low: float) -> None:
         bold, plain = small_font(self.font(), bold=True), small_font(self.font())
         line = QFontMetricsF(plain).height()
-        low = self.height() - 2 * line - 2
         first = QRectF(0, low, self.width(), line)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         faint = self.palette().color(QPalette.ColorRole.PlaceholderText)
@@ -225,9 +234,11 @@ class Tile(QWidget):
             painter.drawText(first.translated(0, line), centre, self._text.value)
 
 
-def _greyer(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _faded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return np.asarray(cv2.addWeighted(image, 1 - _GREY, grey, _GREY, 0), np.uint8)
+    stays = 1 - _PALE
+    out = cv2.addWeighted(image, stays * (1 - _GREY), grey, stays * _GREY, 255 * _PALE)
+    return np.asarray(out, np.uint8)
 
 
 def _span(centre: int, radius: int, count: int) -> tuple[int, int]:

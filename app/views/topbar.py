@@ -115,8 +115,8 @@ class TopBar(QWidget):
         self._key_frames.valueChanged.connect(self.key_frames_chosen)
         self._radius.valueChanged.connect(self.radius_changed)
         self._overlay.clicked.connect(self.overlay_toggled)
-        self._veil.clicked.connect(partial(self._on_layer, self._veil))
-        self._need.clicked.connect(partial(self._on_layer, self._need))
+        self._veil.clicked.connect(self._on_veil)
+        self._need.clicked.connect(self._on_need)
 
     def set_models(self, models: Sequence[tuple[str, str, str]]) -> None:
         """Offer models: name, path, what the tooltip says (training, licence). Chooses none."""
@@ -207,14 +207,18 @@ class TopBar(QWidget):
             self._model_at = index
             self.model_chosen.emit(path)
 
-    def _on_layer(self, button: IconButton, shown: bool) -> None:
-        """Veil and similarity share one layer: one of them at a time."""
-        other = self._need if button is self._veil else self._veil
-        signals = {self._veil: self.veil_toggled, self._need: self.need_toggled}
-        if shown and other.isChecked():
-            other.setChecked(False)
-            signals[other].emit(False)
-        signals[button].emit(shown)
+    def _on_veil(self, shown: bool) -> None:
+        # veil and similarity share one layer: one of them at a time
+        if shown and self._need.isChecked():
+            self._need.setChecked(False)
+            self.need_toggled.emit(False)
+        self.veil_toggled.emit(shown)
+
+    def _on_need(self, shown: bool) -> None:
+        if shown and self._veil.isChecked():
+            self._veil.setChecked(False)
+            self.veil_toggled.emit(False)
+        self.need_toggled.emit(shown)
 
 
 def _tool(name: str, tip: str, keys: str) -> IconButton:

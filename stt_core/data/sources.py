@@ -20,7 +20,7 @@ from stt_core.errors import TrainingError
 from stt_core.labels import UNLABELLED, VOID, LabelClass, read_classes, read_label_png
 from stt_core.media.frame import past_frames
 from stt_core.media.source import open_media
-from stt_core.resources import resource_path
+from stt_core.resources import SAMPLE_CLASSES, resource_path
 from stt_core.scenes.scene import Scene
 
 CAMVID_VOID = 11
@@ -33,7 +33,7 @@ _CACHE_BYTES = 3 << 30
 
 def camvid_classes() -> tuple[LabelClass, ...]:
     """The 11 classes of generated scenes and of every CamVid-type model."""
-    return read_classes(resource_path("classes/camvid11.json"))
+    return read_classes(resource_path(SAMPLE_CLASSES))
 
 
 def open_data(

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stt_core.errors import MediaError
-from stt_core.media.packets import NO_TIME, PacketTable, landmarks
+from stt_core.media.packets import NO_TIME, READ_ERRORS, PacketTable, landmarks
 
 
 class Picture(NamedTuple):
@@ -41,12 +41,19 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
             f"{path} cannot be opened as a video ({_reason(error)}). "
             "Choose a video file, or convert this one to MP4."
         ) from error
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return container, stream
+    stream = _first_video(container)
+    if stream is not None and stream.codec_context is not None:
+        return container, stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     container.close()
+    if stream is not None:
+        raise MediaError(f"{path} holds a video of an unknown codec. Convert it to H.264 in MP4.")
     raise MediaError(f"{path} holds no video, only {kinds}. Choose a file with a picture.")
+
+
+def _first_video(container: InputContainer) -> VideoStream | None:
+    cover = av.stream.Disposition.attached_pic
+    return next((s for s in container.streams.video if not s.disposition & cover), None)
 
 
 def _reason(error: Exception) -> str:
@@ -174,5 +181,5 @@ class Decoder:
             for packet in self._container.demux(self._stream):
                 if packet.size:  # without data it only asks the decoder for its last pictures
                     yield packet
-        except (av.FFmpegError, OSError):
+        except READ_ERRORS:
             return  # frames behind a read error are missed under their own numbers

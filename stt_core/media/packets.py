@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 NO_TIME = int(np.iinfo(np.int64).min)
 """Stands for a missing pts, dts or file position."""
 
+READ_ERRORS = (av.FFmpegError, OSError, IndexError)
+"""What demuxing raises. IndexError is PyAV's, for a stream that first appears in mid-file."""
+
 _ENTRY_POINTS = 4
 
 Integers = NDArray[np.int64]
@@ -85,7 +88,7 @@ def read_packets(container: InputContainer, stream: VideoStream) -> PacketTable:
     interrupted = False
     try:
         rows.extend(_row(packet) for packet in container.demux(stream) if packet.size)
-    except (av.FFmpegError, OSError):
+    except READ_ERRORS:
         interrupted = True
     numbers = np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
     flags = np.array([row[3:] for row in rows], dtype=np.bool_).reshape(-1, 3)

@@ -19,6 +19,7 @@ from stt_core.errors import MediaError
 from stt_core.media.decoder import Decoder, Picture, open_video
 from stt_core.media.packets import (
     NO_TIME,
+    READ_ERRORS,
     FrameIndex,
     PacketTable,
     entry_points,
@@ -137,9 +138,12 @@ class _Surveyor:
             return None
         with self._path.open("rb") as file:
             size = stated_mp4_size(file)
-        with PaddedFile(self._path, size) as padded, av.open(padded, "r") as container:
-            stream = container.streams.video[self._container.streams.video.index(self._stream)]
-            return read_packets(container, stream)
+        place = self._container.streams.video.index(self._stream)
+        try:
+            with PaddedFile(self._path, size) as padded, av.open(padded, "r") as container:
+                return read_packets(container, container.streams.video[place])
+        except READ_ERRORS:
+            return None  # damaged as well: there is only what was found
 
     def _index(self, table: PacketTable) -> FrameIndex:
         untimed = self._container.format.name in _UNTIMED and self._stream.has_b_frames

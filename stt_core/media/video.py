@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import av
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
@@ -203,7 +204,13 @@ class VideoFile:
                 f"the frames before it {self._stored_size[0]} x {self._stored_size[1]}. "
                 "Split the video where its size changes, or convert it to one size."
             )
-        stored = np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
+        try:
+            stored = np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(
+                f"Frame {index} of {self.path} has a pixel format that cannot be shown "
+                f"({picture.format.name}). Convert the video to H.264 in MP4."
+            ) from error
         image = self._orientation.apply(stored)
         image.flags.writeable = False
         return image

@@ -11,5 +11,5 @@ R = TypeVar("R")
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile with numba: cached on disk, without the GIL, dividing by zero as numpy does."""
-    compile_it = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+    compile_it = numba.njit(cache=True, nogil=True, error_model="numpy")
     return cast(Callable[P, R], compile_it(function))

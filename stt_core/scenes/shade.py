@@ -54,8 +54,8 @@ def shade_centres(
     for row in range(index.shape[0]):
         for column in range(index.shape[1]):
             ray = _ray(camera, column, row)
-            at = (x[row, column], y[row, column], depth[row, column])
-            number, sun = index[row, column], light[row, column]
+            at = (float(x[row, column]), float(y[row, column]), float(depth[row, column]))
+            number, sun = index[row, column], float(light[row, column])
             red, green, blue = _colour(quads, number, at, sun, ray, step, look, table)
             colours[row, column, 0] = red
             colours[row, column, 1] = green
@@ -95,8 +95,9 @@ def shade_corners(
                     colours[row, column, c] = 0.25 * total
             else:
                 ray = _ray(camera, column - 0.5, row - 0.5)
-                at = (x[row, column], y[row, column], depth[row, column])
-                colour = _colour(quads, here, at, light[row, column], ray, step, look, table)
+                at = (float(x[row, column]), float(y[row, column]), float(depth[row, column]))
+                sun = float(light[row, column])
+                colour = _colour(quads, here, at, sun, ray, step, look, table)
                 for c in range(3):
                     colours[row, column, c] = colour[c]
 

@@ -430,5 +430,5 @@ def test_camvid_frames_are_their_images() -> None:
 
 
 def _psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    error = np.mean((a.astype(np.float64) - b) ** 2)
+    error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return float(10 * np.log10(255**2 / max(error, 1e-9)))

@@ -1,0 +1,45 @@
+"""The status bar: place, pixel, speed, device, and the newest message."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QLabel, QStatusBar, QWidget
+
+_MESSAGE_MS = 8000
+
+
+class StatusLine(QStatusBar):
+    """Permanent fields right, passing messages left."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._pixel, self._speed, self._device = QLabel(), QLabel(), QLabel("no model")
+        names = ("Pixel under the pointer", "Speed of inference", "Device and precision")
+        for label, name in zip((self._pixel, self._speed, self._device), names, strict=True):
+            label.setAccessibleName(name)
+            label.setToolTip(name)
+            label.setContentsMargins(8, 0, 8, 0)
+            self.addPermanentWidget(label)
+
+    def say(self, text: str) -> None:
+        """Show a message for a while."""
+        self.showMessage(text, _MESSAGE_MS)
+
+    def show_pixel(self, text: str) -> None:
+        """What lies under the pointer; empty when it is elsewhere."""
+        self._pixel.setText(text)
+
+    def show_speed(self, text: str) -> None:
+        """How long the shown prediction took."""
+        self._speed.setText(text)
+
+    def show_device(self, text: str) -> None:
+        """Where the model computes."""
+        self._device.setText(text)
+
+    def show_loading(self, name: str) -> None:
+        """A model is being loaded."""
+        self._device.setText(f"loading {name} ...")
+
+    def texts(self) -> tuple[str, str, str]:
+        """Pixel, speed and device as shown."""
+        return self._pixel.text(), self._speed.text(), self._device.text()

@@ -1,0 +1,266 @@
+"""The main window: makes the parts and connects them. Nothing else is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QFileDialog,
+    QMainWindow,
+    QMessageBox,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.controller import PASS_JOB, Controller
+from app.display import Display
+from app.facts import MediaFacts, ModelFacts
+from app.failure import record_failure
+from app.jobs import Jobs
+from app.menus import build_menus, shortcut_groups
+from app.settings import Settings
+from app.views.canvas import Tool
+from app.views.jobs_panel import JobsPanel
+from app.views.shortcut_sheet import ShortcutSheet
+from app.views.start_page import StartPage
+from stt_core.errors import SttError
+from stt_core.formats.model_file import bundled_models, read_header
+from stt_core.resources import SAMPLE_CLIP, resource_path
+
+_MEDIA_FILTER = "Video (*.mp4 *.mkv *.avi *.mov *.ts *.webm *.m4v *.mpg);;All files (*)"
+_MODEL_FILTER = "Model (*.safetensors)"
+
+
+class MainWindow(QMainWindow):
+    """See the module's docstring.
+
+    Args:
+        controller: what is done; closed with the window.
+        jobs: whose failures are shown.
+        settings: what is remembered.
+    """
+
+    first_painted = Signal()
+
+    def __init__(self, controller: Controller, jobs: Jobs, settings: Settings) -> None:
+        super().__init__()
+        self.setWindowTitle("STT Studio")
+        self.setAcceptDrops(True)
+        self.controller = self._controller = controller
+        self._settings = settings
+        self.remembers = True  # whether layout and recent media outlive this window
+        self._painted_once = False
+        self._licence = ""
+        self.display = Display(self)
+        self.start_page = StartPage()
+        self.jobs_panel = JobsPanel()
+        self.start_page.set_recent(settings.recent())
+        self.display.timeline.set_enabled(False)
+        self._lay_out()
+        build_menus(self, self._acts())
+        self._connect(jobs)
+        self._list_models()
+        self.resize(1440, 900)
+        geometry, state = settings.layout()
+        self.restoreGeometry(geometry)
+        self.restoreState(state)
+
+    def _lay_out(self) -> None:
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self.start_page)
+        self._pages.addWidget(self.display.canvas)
+        middle = QSplitter(Qt.Orientation.Vertical)
+        middle.addWidget(self._pages)
+        middle.addWidget(self.display.key_strip)
+        middle.setStretchFactor(0, 1)
+        middle.setCollapsible(0, False)
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.display.top_bar)
+        column.addWidget(middle, 1)
+        column.addWidget(self.display.timeline)
+        self.setCentralWidget(centre)
+        self.setStatusBar(self.display.status)
+        self._add_dock("Classes", self.display.classes)
+        self._add_dock("Inspector", self.display.inspector)
+        self._add_dock("Jobs", self.jobs_panel)
+
+    def _add_dock(self, name: str, widget: QWidget) -> None:
+        dock = QDockWidget(name, self)
+        dock.setObjectName(name)
+        dock.setWidget(widget)
+        self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+
+    def _connect(self, jobs: Jobs) -> None:
+        """The traffic between what is done and what is shown, in one place."""
+        controller, display = self._controller, self.display
+        painting = controller.painting
+        # what the person does
+        self.start_page.open_video.connect(self._open_video)
+        self.start_page.open_folder.connect(self._open_folder)
+        self.start_page.try_sample.connect(self._open_sample)
+        self.start_page.recent_chosen.connect(lambda path: controller.open(Path(path)))
+        display.top_bar.model_chosen.connect(controller.choose_model)
+        display.top_bar.load_model_requested.connect(self._open_model)
+        display.top_bar.device_chosen.connect(controller.choose_device)
+        display.top_bar.precision_chosen.connect(controller.choose_precision)
+        display.top_bar.key_frames_chosen.connect(controller.choose_key_frames)
+        display.canvas.clicked.connect(lambda x, y: controller.inspect(x, y))
+        display.canvas.stroke_finished.connect(painting.paint)
+        display.timeline.moved.connect(controller.show_frame)
+        display.timeline.stepped.connect(controller.step)
+        display.timeline.play_toggled.connect(controller.toggle_play)
+        display.inspector.force_requested.connect(controller.force)
+        self.jobs_panel.cancel_requested.connect(self._cancel_job)
+        # what there is to see
+        controller.media_changed.connect(self._show_media)
+        controller.model_loading.connect(display.status.show_loading)
+        controller.model_changed.connect(self._show_model)
+        controller.devices_changed.connect(lambda names: display.top_bar.set_devices(list(names)))
+        controller.frame_wanted.connect(display.show_place)
+        controller.frame_changed.connect(display.show_frame)
+        controller.prediction_changed.connect(display.show_prediction)
+        controller.look_changed.connect(display.show_look)
+        controller.predicted_changed.connect(display.timeline.set_predicted)
+        controller.playing_changed.connect(display.timeline.set_playing)
+        controller.said.connect(display.status.say)
+        painting.changed.connect(display.canvas.show_painted)
+        painting.frames_changed.connect(display.timeline.set_painted)
+        painting.saved.connect(lambda path: display.status.say(f"Labels saved: {path}"))
+        for source in (controller, painting):
+            source.job_started.connect(self.jobs_panel.add)
+            source.job_updated.connect(self.jobs_panel.update_job)
+            source.job_finished.connect(self.jobs_panel.finish)
+        jobs.failed.connect(self.show_failure)
+
+    def _acts(self) -> dict[str, Callable[..., object]]:
+        controller, display = self._controller, self.display
+        return {
+            "open_video": self._open_video,
+            "open_folder": self._open_folder,
+            "open_model": self._open_model,
+            "open_sample": self._open_sample,
+            "quit": self.close,
+            "undo": controller.painting.undo,
+            "redo": controller.painting.redo,
+            "toggle_overlay": display.toggle_overlay,
+            "toggle_veil": lambda: display.toggle_layer("veil"),
+            "toggle_need": lambda: display.toggle_layer("need"),
+            "opacity": display.change_opacity,
+            "fit": display.canvas.fit,
+            "play": controller.toggle_play,
+            "step": controller.step,
+            "first": lambda: controller.show_frame(0),
+            "last": controller.show_last,
+            "go_to": display.timeline.focus_frame,
+            "tool_inspect": lambda: display.set_tool(Tool.INSPECT),
+            "tool_brush": lambda: display.set_tool(Tool.BRUSH),
+            "tool_eraser": lambda: display.set_tool(Tool.ERASER),
+            "force": controller.force,
+            "stop_inspecting": controller.stop_inspecting,
+            "head": lambda number: display.set_head(number - 1 if number else None),
+            "brush": display.scale_radius,
+            "label_class": display.choose_class,
+            "run_pass": controller.run_pass,
+            "cancel_pass": controller.cancel_pass,
+            "fine_tune": controller.fine_tune,
+            "shortcuts": lambda: ShortcutSheet(shortcut_groups(), self).open(),
+            "about_model": self._about_model,
+        }
+
+    def open_path(self, path: Path) -> None:
+        """Open what a person named or dropped: a model, or else a medium."""
+        if path.suffix == ".safetensors":
+            self._controller.choose_model(str(path))
+        else:
+            self._controller.open(path)
+
+    def show_failure(self, error: Exception) -> None:
+        """Tell a failure: the user's in a sentence, ours with the log file it went to."""
+        self.display.status.clearMessage()
+        mine = not isinstance(error, (SttError, IndexError))
+        text = record_failure(error) if mine else str(error)
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Critical if mine else QMessageBox.Icon.Warning)
+        box.setWindowTitle("STT Studio")
+        box.setText(text)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()
+
+    def _show_media(self, media: MediaFacts) -> None:
+        self.setWindowTitle(f"{media.path.name} - STT Studio")
+        if self.remembers:
+            self._settings.add_recent(media.path)
+        self._pages.setCurrentWidget(self.display.canvas)
+        self.display.show_media(media)
+
+    def _show_model(self, model: ModelFacts) -> None:
+        self._licence = model.licence
+        self._list_models()
+        self.display.top_bar.choose_model(str(model.path))
+        self.display.show_model(model)
+
+    def _list_models(self) -> None:
+        """Bundled models and the one in use, each with what its weights may be used for."""
+        paths = dict.fromkeys(bundled_models().values())
+        if self._controller.model is not None:
+            paths[self._controller.model.path] = None
+        rows = [(path.stem, str(path), read_header(path).licence) for path in paths]
+        self.display.top_bar.set_models(rows)
+
+    def _cancel_job(self, job: str) -> None:
+        if job == PASS_JOB:
+            self._controller.cancel_pass()
+        else:
+            self._controller.painting.cancel_training()
+
+    def _open_video(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open a video", "", _MEDIA_FILTER)
+        if name:
+            self._controller.open(Path(name))
+
+    def _open_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, "Open a folder of images")
+        if name:
+            self._controller.open(Path(name))
+
+    def _open_model(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, "Open a model", "", _MODEL_FILTER)
+        if name:
+            self._controller.choose_model(name)
+
+    def _open_sample(self) -> None:
+        self._controller.open(resource_path(SAMPLE_CLIP))
+
+    def _about_model(self) -> None:
+        name = Path(self._controller.choice.name).stem or "No model"
+        QMessageBox.information(self, "About the model", f"{name}\n\n{self._licence}")
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._painted_once:
+            self._painted_once = True
+            QTimer.singleShot(0, self.first_painted.emit)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        for url in event.mimeData().urls():
+            if url.isLocalFile():
+                self.open_path(Path(url.toLocalFile()))
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self.remembers:
+            self._settings.set_layout(self.saveGeometry(), self.saveState())
+        self._controller.close()
+        event.accept()

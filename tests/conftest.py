@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings, labels and logs go to a folder of this run, never to the person's own."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(home / name))
+    if sys.platform == "win32":
+        monkeypatch.setenv("LOCALAPPDATA", str(home))
+        monkeypatch.setenv("APPDATA", str(home))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Development data that is not part of the project."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the development data ../shared/data is not here")
+    return SHARED_DATA
