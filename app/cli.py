@@ -7,13 +7,13 @@ log file). With --json the last line of stdout is one JSON object, also for erro
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-import click
 import typer
 from typer.main import get_command
 
@@ -21,7 +21,16 @@ from app.failure import record_failure
 from stt_core.errors import SttError
 from stt_core.resources import SAMPLE_CLASSES, SAMPLE_MODEL, resource_path
 
+if TYPE_CHECKING:
+    from stt_core.media.source import MediaSource
+
 Step = TypeVar("Step")
+
+# What all complaints about arguments descend from: in click, or in the copy of it that newer
+# versions of typer carry with them instead.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_INTERRUPTED = 130
+_MAX_SIDE = 4096
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
@@ -52,6 +61,7 @@ def open_window(
     device: Device = "auto",
     frame: Annotated[int, typer.Option(min=0, help="Frame to show first.")] = 0,
     inspect: Annotated[str | None, typer.Option(help="X,Y: inspect this pixel at once.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Open the window. Bare paths without a command mean this too."""
     from app.startup import Wanted, run_window
@@ -60,7 +70,9 @@ def open_window(
     wanted = Wanted(
         paths=tuple(paths or ()), model=model, device=device, frame=frame, inspect=pixel
     )
-    raise typer.Exit(run_window(wanted))
+    code = run_window(wanted)
+    _done(as_json, {"command": "open"})
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -131,16 +143,19 @@ def inspect_pixel(
     x, y = _pixel(xy)
     with open_media(media) as source:
         _warn(source.warnings)
-        network = _network(model, device, precision, key_frames)
+        warnings = list(source.warnings)
         with _usage():
-            look = Engine(network, source).look_back(frame, x, y, force=force)
+            _check_place(source, frame, x, y)
+        network = _network(model, device, precision, key_frames)
+        look = Engine(network, source).look_back(frame, x, y, force=force)
+        with _usage():
             chosen = _head(head, look.weights.shape[0])
         classes = network.header.classes
         write_inspection(out, look, source[frame], classes, head=chosen)
     state = "forced" if look.forced else "selected" if look.selected else "not selected"
     _say(f"pixel ({x}, {y}) of frame {frame}: {state}; written to {out}")
-    told = inspection_json(look, classes)
-    _done(as_json, {"command": "inspect", **told, "head": head, "outputs": {"figure": str(out)}})
+    told = {**inspection_json(look, classes), "head": head, "warnings": warnings}
+    _done(as_json, {"command": "inspect", **told, "outputs": {"figure": str(out)}})
 
 
 @app.command()
@@ -255,7 +270,9 @@ def demo(
     from app.startup import demo_wanted, run_window
 
     if has_display() and not headless:
-        raise typer.Exit(run_window(demo_wanted()))
+        code = run_window(demo_wanted())
+        _done(as_json, {"command": "demo"})
+        raise typer.Exit(code)
     if not headless:
         _say(f"There is no display here, so the demonstration is written to {out} instead.")
     report = write_demo(out, _note)
@@ -269,17 +286,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         code = get_command(app).main(words, prog_name="stt-studio", standalone_mode=False)
+        if code == _INTERRUPTED:  # what typer makes of Ctrl+C
+            return _fail(as_json, "interrupted", code)
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
+    except _UsageError as error:
         return _fail(as_json, error.format_message(), 2)
-    except click.Abort:
-        return _fail(as_json, "interrupted", 130)
     except SttError as error:
         return _fail(as_json, str(error), 2)
-    except KeyboardInterrupt:
-        return _fail(as_json, "interrupted", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail(as_json, "interrupted", _INTERRUPTED)
     except Exception as error:  # the last fence: a sentence and a log, no traceback
         return _fail(as_json, record_failure(error), 1)
 
@@ -335,7 +350,15 @@ def _follow(
 
 
 def _train_facts(step: Any) -> dict[str, Any]:
-    return {"loss": round(step.loss, 4), "mean_iou": round(step.mean_iou, 4)}
+    told = math.isfinite(step.mean_iou)  # not while the crops hold no label: JSON knows no NaN
+    return {"loss": round(step.loss, 4), "mean_iou": round(step.mean_iou, 4) if told else None}
+
+
+def _check_place(source: MediaSource, frame: int, x: int, y: int) -> None:
+    source.time_of(frame)  # raises IndexError
+    if x >= source.width or y >= source.height:
+        size = f"{source.width}x{source.height}"
+        raise IndexError(f"pixel ({x}, {y}) lies outside the {size} image")
 
 
 def _pixel(text: str) -> tuple[int, int]:
@@ -347,14 +370,15 @@ def _pixel(text: str) -> tuple[int, int]:
 
 def _size(text: str) -> tuple[int, int]:
     width, cross, height = text.partition("x")
-    if (
-        not (cross and width.isdecimal() and height.isdecimal())
-        or min(int(width), int(height)) < 32
-    ):
+    said = bool(cross) and width.isdecimal() and height.isdecimal()
+    size = (int(width), int(height)) if said else (0, 0)
+    # an odd size would be padded in the video, and its label maps not
+    if not all(32 <= side <= _MAX_SIDE and side % 2 == 0 for side in size):
         raise typer.BadParameter(
-            f"'{text}' is not a size: say WIDTHxHEIGHT of at least 32x32, as in 480x360"
+            f"'{text}' is not a size: say WIDTHxHEIGHT, even numbers from 32 to {_MAX_SIDE}, as in "
+            "480x360"
         )
-    return int(width), int(height)
+    return size
 
 
 def _head(text: str, heads: int) -> int | None:

@@ -40,16 +40,14 @@ _OPENCVS = (
 
 def examine() -> tuple[dict[str, Any], list[str]]:
     """Facts for a program, and sentences for a person."""
-    from stt_core.device import (
-        best_device,
-        describe_device,
-        find_device,
-        has_fast_bf16,
-        why_no_cuda,
-    )
-
-    device = find_device(best_device())
-    problems = [*_missing_packages(), *_opencv_problems(), *_qt_problems(), *_file_problems()]
+    computing, torch_problems = _examine_torch()
+    problems = [
+        *_missing_packages(),
+        *torch_problems,
+        *_opencv_problems(),
+        *_qt_problems(),
+        *_file_problems(),
+    ]
     facts: dict[str, Any] = {
         "program": _version("stt-studio") or "run from a checkout",
         "python": platform.python_version(),
@@ -58,9 +56,7 @@ def examine() -> tuple[dict[str, Any], list[str]]:
         "memory_bytes": psutil.virtual_memory().total,
         "free_disk_bytes": shutil.disk_usage(Path.cwd()).free,
         "packages": {name: _version(name) for name in _PACKAGES},
-        "device": describe_device(device),
-        "fast_bf16": has_fast_bf16(device),
-        "cuda": why_no_cuda() or "usable",
+        **computing,
         "problems": problems,
     }
     return facts, _sentences(facts)
@@ -72,12 +68,36 @@ def _sentences(facts: dict[str, Any]) -> list[str]:
         f"{facts['system']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.1f} GiB memory, "
         f"{facts['free_disk_bytes'] / 2**30:.1f} GiB of disk free here",
         *(f"  {name} {number or 'is missing'}" for name, number in facts["packages"].items()),
-        f"It computes on {facts['device']}"
-        + (" and has fast bf16." if facts["fast_bf16"] else "; bf16 is not fast there."),
-        f"CUDA: {facts['cuda']}.",
+        *(_device_sentences(facts) if facts["device"] else ()),
     ]
     problems = facts["problems"]
     return [*lines, *(f"Problem: {p}" for p in problems)] if problems else [*lines, "All is well."]
+
+
+def _device_sentences(facts: dict[str, Any]) -> list[str]:
+    fast = " and has fast bf16." if facts["fast_bf16"] else "; bf16 is not fast there."
+    return [f"It computes on {facts['device']}{fast}", f"CUDA: {facts['cuda']}."]
+
+
+def _examine_torch() -> tuple[dict[str, Any], list[str]]:
+    """The device that computes, without values where torch is missing or broken, and problems."""
+    try:
+        from stt_core.device import (
+            best_device,
+            describe_device,
+            find_device,
+            has_fast_bf16,
+            why_no_cuda,
+        )
+    except (ImportError, OSError) as error:  # OSError: a library of torch's does not load
+        nothing = dict.fromkeys(("device", "fast_bf16", "cuda"))
+        return nothing, [f"torch cannot be loaded: {error}"]
+    device = find_device(best_device())
+    return {
+        "device": describe_device(device),
+        "fast_bf16": has_fast_bf16(device),
+        "cuda": why_no_cuda() or "usable",
+    }, []
 
 
 def _missing_packages() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def save_checkpoint(
     with replacing(path) as temporary:
         try:
             save_file(weights, temporary, metadata=header_json(checkpoint.header))
-        except SafetensorError as error:  # how safetensors words a full disk
-            raise OSError(str(error)) from error
+        except SafetensorError as error:
+            raise _as_os_error(error) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -70,7 +71,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read the weights of {path}: {error}") from error
     _check_finite(path, weights)
-    checkpoint = new_checkpoint(header)
+    try:
+        checkpoint = new_checkpoint(header)
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            f"{path} describes a model that cannot be built: {_first_line(str(error))}"
+        ) from error
     try:
         checkpoint.model.load_state_dict(weights)
     except RuntimeError as error:
@@ -88,6 +94,12 @@ def _check_finite(path: Path, weights: dict[str, Tensor]) -> None:
             + (f" and {len(broken) - 1} more tensors" if len(broken) > 1 else "")
             + ": the training that wrote it diverged. Use an earlier checkpoint."
         )
+
+
+def _as_os_error(error: SafetensorError) -> OSError:
+    """A full disk in safetensors' words, "... (os error 28)", with its number."""
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), str(error)) if number else OSError(str(error))
 
 
 def _first_line(text: str) -> str:

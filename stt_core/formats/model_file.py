@@ -43,6 +43,9 @@ class ModelHeader:
                 f"the class table names {len(self.classes)} classes, "
                 f"but the network tells {self.config.num_classes} apart"
             )
+        for c in self.classes:
+            if not all(0 <= part <= 255 for part in c.color):
+                raise ValueError(f"colour parts lie in 0..255, got {c.name} {c.color}")
 
 
 _HEADER: TypeAdapter[ModelHeader] = TypeAdapter(ModelHeader)
@@ -113,4 +116,7 @@ def _parse(path: Path, text: str) -> ModelHeader:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise CheckpointError(f"{path} contradicts itself at '{where}': {first['msg']}") from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise CheckpointError(
+            f"{path} contradicts itself{f' at {where!r}' if where else ''}: {what}"
+        ) from error

@@ -67,14 +67,23 @@ class Decoder:
         path: a video.
         table: its packets.
         stop: the first packet not to decode, where the readable part of the file ends.
+        opened: the file, if it is open already; it is closed with the decoder.
     """
 
-    def __init__(self, path: Path, table: PacketTable, stop: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        table: PacketTable,
+        stop: int,
+        opened: tuple[InputContainer, VideoStream] | None = None,
+    ) -> None:
         self._path, self._table, self._stop = path, table, stop
         self._landmarks = landmarks(table)
         self._held: Packet[VideoStream] | None = None  # met by a seek, not decoded yet
         self._fed = -1
-        self._open(careful=False)
+        self._use(opened or open_video(path), careful=False)
+        if opened:
+            self.go_to(0, [])
 
     @property
     def fed(self) -> int:
@@ -160,10 +169,10 @@ class Decoder:
 
     def _reopen(self, *, careful: bool) -> None:
         self._container.close()
-        self._open(careful=careful)
+        self._use(open_video(self._path), careful=careful)
 
-    def _open(self, *, careful: bool) -> None:
-        self._container, self._stream = open_video(self._path)
+    def _use(self, opened: tuple[InputContainer, VideoStream], *, careful: bool) -> None:
+        self._container, self._stream = opened
         self._stream.thread_type = "NONE" if careful else "AUTO"
         if careful:
             self._stream.thread_count = 1

@@ -7,6 +7,7 @@ the first, the last groups of a file that was cut off, and all of a file that ke
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,8 @@ _GAP = 1.5  # in usual frame distances; more means that a frame is missing in be
 class Survey:
     """A video file before any of its frames is asked for."""
 
+    opened: tuple[InputContainer, VideoStream]
+    """Whoever asked for the survey closes it."""
     table: PacketTable
     index: FrameIndex
     stop: int
@@ -64,7 +67,8 @@ def survey(path: Path) -> Survey:
     """
     _require_file(path)
     container, stream = _open(path)
-    with container:
+    with ExitStack() as on_error:
+        on_error.callback(container.close)
         table = read_packets(container, stream)
         ending = ending_of(path, container.format.name, stream.id)
         if table.corrupt[-1:].any():
@@ -74,6 +78,7 @@ def survey(path: Path) -> Survey:
         if len(table):
             found = _Surveyor(path, container, stream, table, ending).survey()
             if len(found.index):
+                on_error.pop_all()
                 return found
         cut = ending.is_cut or stream.frames
     what = "was cut off before its first frame was complete" if cut else "holds no frame"
@@ -130,7 +135,9 @@ class _Surveyor:
         timed = promised is not None and not self._decoded
         count = len(index) if timed else self._promised_count(fps)
         warnings = self._warnings(readable, len(index), count)
-        return Survey(self._table, index.part(0, readable), self._stop, fps, warnings)
+        opened = (self._container, self._stream)
+        part = index.part(0, readable)
+        return Survey(opened, self._table, part, self._stop, fps, warnings)
 
     def _promised_packets(self) -> PacketTable | None:
         """The packets an MP4 would have had: its index comes first and survives the cut."""

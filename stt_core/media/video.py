@@ -14,6 +14,7 @@ from typing import Self
 import av
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from stt_core.errors import MediaError
@@ -58,10 +59,11 @@ class VideoFile:
         self._table, self._index = found.table, found.index
         self._cache_bytes = cache_bytes
         self._cache = FrameCache(cache_bytes)
+        self._to_rgb = VideoReformatter()  # one for all: each keeps tables and threads
         self._damaged: set[int] = set()
         self._closed = False
         self._last = -1
-        self._decoder = Decoder(self.path, found.table, found.stop)
+        self._decoder = Decoder(self.path, found.table, found.stop, found.opened)
         # Decoded but not asked for yet, by frame; and the newest frame that came out.
         self._ready: dict[int, VideoFrame] = {}
         self._newest = -1
@@ -205,7 +207,8 @@ class VideoFile:
                 "Split the video where its size changes, or convert it to one size."
             )
         try:
-            stored = np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
+            rgb = self._to_rgb.reformat(picture, format="rgb24", threads=1)
+            stored = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
         except (av.FFmpegError, ValueError) as error:
             raise MediaError(
                 f"Frame {index} of {self.path} has a pixel format that cannot be shown "

@@ -12,7 +12,7 @@ from typing import Self
 import av
 import numpy as np
 from av.container import OutputContainer
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -63,6 +63,7 @@ class VideoWriter:
         self._codec = codec if codec in av.codecs_available else "mpeg4"
         self._crf, self._key_every = crf, key_every
         self._container: OutputContainer | None = None
+        self._reformatter = VideoReformatter()  # one for all: each keeps tables and threads
         self._written = 0
 
     def __enter__(self) -> Self:
@@ -91,7 +92,7 @@ class VideoWriter:
             raise ValueError(
                 f"frames must be uint8 {(height, width, 3)}, got {image.dtype} {image.shape}"
             )
-        frame = _to_yuv(image)
+        frame = self._to_yuv(image)
         frame.pts, frame.time_base = self._written, 1 / self._rate
         self._encode(frame)
         self._written += 1
@@ -140,6 +141,18 @@ class VideoWriter:
             return {"qmin": "2", "qmax": "4"}
         return {"crf": str(self._crf), "preset": "veryfast"}
 
+    def _to_yuv(self, image: NDArray[np.uint8]) -> av.VideoFrame:
+        """``[H, W, 3]`` RGB -> an even-sized picture in BT.709, its last row or column repeated."""
+        height, width, _ = image.shape
+        padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        return self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
+        )
+
     def _encode(self, frame: av.VideoFrame | None) -> None:
         """Encode a frame, or with None what the encoder holds back."""
         if self._container is None:
@@ -168,15 +181,3 @@ class VideoWriter:
             f"{self.path} could not be written ({reason}). Check that the folder exists, may be "
             "written to and has room, and that the name ends in .mp4, .mov, .mkv or .avi."
         )
-
-
-def _to_yuv(image: NDArray[np.uint8]) -> av.VideoFrame:
-    """``[H, W, 3]`` RGB -> an even-sized picture in BT.709, its last row or column repeated."""
-    height, width, _ = image.shape
-    padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
-    return frame.reformat(
-        format="yuv420p",
-        dst_colorspace=Colorspace.ITU709,
-        dst_color_range=ColorRange.MPEG,
-    )

@@ -115,7 +115,7 @@ def attention_figure(
     small = (_TILE - _GAP) // 2
     grid_top = _MARGIN + 40 + tall + 60 + _TILE + 70
     figure = Figure(
-        2 * _MARGIN + max(_MAIN_WIDTH + 420, 7 * (_TILE + _GAP) - _GAP + 30),
+        2 * _MARGIN + max(_MAIN_WIDTH + 420, max(7, count) * (_TILE + _GAP) - _GAP + 30),
         grid_top + (heads * (small + 6) + 30 if heads else 0) + _MARGIN,
     )
     _add_title(figure, look)

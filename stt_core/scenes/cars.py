@@ -164,9 +164,7 @@ def _put_leaders(quads: Quads, n: int, look: Look, now: Vector) -> int:
 
 
 @compiled
-def _put_oncoming(
-    quads: Quads, n: int, look: Look, near: float, far: float, now: Vector
-) -> int:
+def _put_oncoming(quads: Quads, n: int, look: Look, near: float, far: float, now: Vector) -> int:
     """Cars in the other lane, one every 28 m at most."""
     spacing, speed = 28.0, between(look.key, 40, 6.0, 10.0)
     first = int((near + speed * now[0]) / spacing)

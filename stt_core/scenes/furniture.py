@@ -53,7 +53,9 @@ def put_signals(quads: Quads, n: int, look: Look, first: int, last: int) -> int:
             for level in (2.55, 3.0):
                 box = (x - 0.17 - 0.1 * (level < 2.9), level, z + 1.9)
                 across, up = (0.36, 0.0, 0.0), (0.0, 0.9, 0.0)
-                n = put(quads, n, SIGNAL, SIGN, key, box, across, up, dark, (chance(key, 2), 0.0, 0.0))
+                n = put(
+                    quads, n, SIGNAL, SIGN, key, box, across, up, dark, (chance(key, 2), 0.0, 0.0)
+                )
     return n
 
 
@@ -81,7 +83,9 @@ def _put_posts(
         n = put_post(quads, n, key, x + side * 0.5, z + 3.0, 8.5, 0.26, wood)
     if chance(mix_key(look.key, 60_000 + place // 4), int(side > 0)) < 0.22:
         for number in range(4):
-            n = put_post(quads, n, key, x - side * 0.1, z + 2.0 * number, 1.05, 0.13, dim(metal, 0.8))
+            n = put_post(
+                quads, n, key, x - side * 0.1, z + 2.0 * number, 1.05, 0.13, dim(metal, 0.8)
+            )
     return n
 
 
@@ -98,8 +102,8 @@ def _put_lamp(
     reach = (-side * 1.7, 0.35, 0.0)
     n = put(quads, n, POST, POLE, key, (x, tall - 0.1, z), reach, (0.0, 0.12, 0.0), metal, zero)
     head = (x - side * 1.5, tall + 0.15, z - 0.01)
-    n = put(quads, n, POST, POLE, key, head, (-side * 0.7, 0.05, 0.0), (0.0, 0.2, 0.0), metal, zero)
-    return n
+    hood, up = (-side * 0.7, 0.05, 0.0), (0.0, 0.2, 0.0)
+    return put(quads, n, POST, POLE, key, head, hood, up, metal, zero)
 
 
 @compiled
@@ -118,9 +122,7 @@ def _put_fences(quads: Quads, n: int, look: Look, side: float, place: int) -> in
 
 
 @compiled
-def _put_sign_place(
-    quads: Quads, n: int, look: Look, key: int, side: float, z: float
-) -> int:
+def _put_sign_place(quads: Quads, n: int, look: Look, key: int, side: float, z: float) -> int:
     """A sign at two of three places, on its post; now and then a large board."""
     kind = chance(key, 70)
     x = side * (look.half_road + between(key, 71, 0.25, 0.7))
@@ -151,9 +153,7 @@ def _put_sign(quads: Quads, n: int, key: int, x: float, z: float) -> int:
 
 
 @compiled
-def _put_large_board(
-    quads: Quads, n: int, key: int, x: float, side: float, z: float
-) -> int:
+def _put_large_board(quads: Quads, n: int, key: int, x: float, side: float, z: float) -> int:
     """A direction board on two posts."""
     wide, tall = between(key, 72, 1.5, 2.4), between(key, 73, 0.9, 1.5)
     low = between(key, 74, 1.7, 2.3)
@@ -194,7 +194,7 @@ def _put_tree(quads: Quads, n: int, look: Look, key: int, foot: Vector) -> int:
     """A trunk and a crown of overlapping clumps of leaves."""
     x, _, z = foot
     crown, stem = between(key, 0, 1.5, 2.5), between(key, 1, 2.2, 3.4)
-    width, zero = between(key, 2, 0.22, 0.42), (0.0, 0.0, 0.0)
+    width = between(key, 2, 0.22, 0.42)
     bark = hue_colour(0.08, between(key, 3, 0.05, 0.35), between(key, 4, 0.18, 0.42))
     origin, across, up = (x - 0.5 * width, 0.0, z), (width, 0.0, 0.0), (0.0, stem + crown, 0.0)
     n = put(quads, n, POST, TREE, key, origin, across, up, bark, (1.0, 0.0, 0.0))

@@ -51,7 +51,7 @@ def _patch(look: Look, x: float, z: float, fx: float, fz: float) -> float:
 @compiled
 def _markings(look: Look, x: float, z: float, fx: float, fz: float) -> float:
     """Coverage by paint: middle line, edge lines, parking places, zebra crossings."""
-    place = crossing_place(look, int(math.floor(z / CELL)))
+    place = crossing_place(look, math.floor(z / CELL))
     if abs(z - place - 1.6) < 5.0:
         zebra = stripe(z - place - 1.6, 1.6, fz) * comb(x, 1.0, 0.5, fx)
         stop = stripe(z - place + 1.6, 0.2, fz) * (x * look.hand > 0.1)

@@ -27,7 +27,7 @@ def mix_key(a: int, b: int) -> int:
     h *= np.uint64(0xBF58476D1CE4E5B9)
     h ^= h >> np.uint64(32)
     h *= np.uint64(0x94D049BB133111EB)
-    return np.int64(h >> np.uint64(2))
+    return int(np.int64(h >> np.uint64(2)))
 
 
 @compiled
@@ -46,7 +46,7 @@ def between(key: int, number: int, low: float, high: float) -> float:
 def value_noise(table: Table, x: float, y: float) -> float:
     """Smooth noise in [0, 1) with one random value a unit, repeating after 256 units."""
     fx, fy = math.floor(x), math.floor(y)
-    i, j = int(fx) & 255, int(fy) & 255
+    i, j = fx & 255, fy & 255
     i1, j1 = (i + 1) & 255, (j + 1) & 255
     s, t = x - fx, y - fy
     s, t = s * s * (3 - 2 * s), t * t * (3 - 2 * t)
@@ -139,9 +139,13 @@ def wall_colour(key: int, number: int) -> Colour:
     value = between(key, number + 1, 0.28, 0.85)
     tint = chance(key, number + 2)
     if kind < 0.35:
-        return hue_colour(0.01 + 0.06 * tint, between(key, number + 3, 0.3, 0.55), 0.3 + 0.4 * value)
+        return hue_colour(
+            0.01 + 0.06 * tint, between(key, number + 3, 0.3, 0.55), 0.3 + 0.4 * value
+        )
     if kind < 0.6:
-        return hue_colour(0.08 + 0.05 * tint, between(key, number + 3, 0.1, 0.35), 0.3 + 0.6 * value)
+        return hue_colour(
+            0.08 + 0.05 * tint, between(key, number + 3, 0.1, 0.35), 0.3 + 0.6 * value
+        )
     if kind < 0.9:
         return hue_colour(tint, 0.06, value)
     return hue_colour(tint, 0.28, 0.3 + 0.6 * value)

@@ -7,8 +7,8 @@ flow of a walking leg is exact as well.
 import math
 
 from stt_core.scenes.jit import compiled
-from stt_core.scenes.look import Look, Vector
-from stt_core.scenes.noise import Colour, any_colour, between, chance, dim, hue_colour, mix_key
+from stt_core.scenes.look import Vector
+from stt_core.scenes.noise import Colour, any_colour, between, chance, dim, hue_colour
 from stt_core.scenes.quads import (
     BICYCLIST,
     HEAD,
@@ -49,9 +49,7 @@ def swing(length: float, angle: float, heading: Vector) -> Vector:
 
 
 @compiled
-def put_person(
-    quads: Quads, n: int, key: int, foot: Vector, heading: Vector, stride: float
-) -> int:
+def put_person(quads: Quads, n: int, key: int, foot: Vector, heading: Vector, stride: float) -> int:
     """A pedestrian standing at `foot`; `stride` is the phase of the walk, radians."""
     tall = between(key, 1, 0.92, 1.08)
     trousers, coat = any_colour(key, 10), any_colour(key, 20)
@@ -62,10 +60,14 @@ def put_person(
     for leg in (-1.0, 1.0):
         joint = (hip[0] + leg * apart, hip[1], hip[2] + 0.04 * leg)
         bend = max(0.0, 0.9 * leg * math.cos(stride)) * (0.4 + abs(walk))
-        n = _put_leg(quads, n, PEDESTRIAN, key, joint, heading, leg * walk, bend, 0.44 * tall, trousers)
+        n = _put_leg(
+            quads, n, PEDESTRIAN, key, joint, heading, leg * walk, bend, 0.44 * tall, trousers
+        )
     n = _put_arms(quads, n, PEDESTRIAN, key, hip, heading, walk, tall, coat)
     wide = (0.5 - 0.2 * side_on) * tall
-    n = put_torso(quads, n, PEDESTRIAN, key, (hip[0], hip[1] - 0.1, hip[2]), wide, 0.68 * tall, 0.0, coat)
+    n = put_torso(
+        quads, n, PEDESTRIAN, key, (hip[0], hip[1] - 0.1, hip[2]), wide, 0.68 * tall, 0.0, coat
+    )
     top = (hip[0] + 0.02 * heading[0], hip[1] + 0.56 * tall, hip[2] - 0.01)
     n = put_head(quads, n, PEDESTRIAN, key, top, tall)
     shade = (foot[0] - 0.45, foot[1] + 0.01, foot[2] - 0.3)
@@ -157,7 +159,11 @@ def put_bicyclist(
         lift = 0.95 + 0.38 * math.sin(pedal + (leg > 0) * math.pi)
         bend = lift + 0.25 + 0.2 * math.cos(pedal + (leg > 0) * math.pi)
         n = _put_leg(quads, n, BICYCLIST, key, joint, heading, lift, bend, 0.45, trousers)
-        shoulder = (seat[0] + leg * 0.21 * (1 - side_on) + 0.3 * heading[0], seat[1] + 0.5, seat[2] - 0.04 * leg)
+        shoulder = (
+            seat[0] + leg * 0.21 * (1 - side_on) + 0.3 * heading[0],
+            seat[1] + 0.5,
+            seat[2] - 0.04 * leg,
+        )
         reach = (0.36 * heading[0], -0.42, 0.3 * heading[2])
         n = put_limb(quads, n, BICYCLIST, key, shoulder, reach, 0.12, dim(coat, 0.85), 2.0)
     wide, lean = 0.5 - 0.18 * side_on, 0.32 * heading[0]
@@ -187,15 +193,17 @@ def _put_bicycle(
         across, up = (2 * c, 2 * s, 0.0), (-2 * s, 2 * c, 0.0)
         n = put(quads, n, RING, BICYCLIST, key, corner, across, up, black, (0.0, 0.0, 0.0))
     n = _put_frame(quads, n, key, foot, heading, paint)
-    bar = (foot[0] + 0.42 * heading[0] - 0.3 * abs(heading[2]), foot[1] + 1.05, foot[2] + 0.42 * heading[2])
+    bar = (
+        foot[0] + 0.42 * heading[0] - 0.3 * abs(heading[2]),
+        foot[1] + 1.05,
+        foot[2] + 0.42 * heading[2],
+    )
     grip = (0.6 * abs(heading[2]) + 0.12 * abs(heading[0]), 0.001, 0.0)
     return put_limb(quads, n, BICYCLIST, key, bar, grip, 0.05, black, 0.0)
 
 
 @compiled
-def _put_frame(
-    quads: Quads, n: int, key: int, foot: Vector, heading: Vector, paint: Colour
-) -> int:
+def _put_frame(quads: Quads, n: int, key: int, foot: Vector, heading: Vector, paint: Colour) -> int:
     """Five tubes; seen from behind they fall into one line."""
     ends = (
         (-0.54, 0.35, -0.05, 0.3),

@@ -4,7 +4,7 @@ Everything visible but the sky is a list of quads. A point of a quad is named by
 it, so the same quad at the next moment says where that point went: that is the exact flow.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,35 @@ from stt_core.scenes.look import Vector
 from stt_core.scenes.noise import Colour
 
 Quads = NDArray[Any]  # [n] of QUAD
+
+
+class Quad(Protocol):
+    """One record of a list of quads, as compiled functions see it."""
+
+    kind: int  # which surface
+    label: int  # class id
+    key: int  # the thing it is a part of
+    ox: float  # corner with coordinates (0, 0), world metres
+    oy: float
+    oz: float
+    ux: float  # from there to (width, 0)
+    uy: float
+    uz: float
+    vx: float  # from there to (0, height)
+    vy: float
+    vz: float
+    width: float  # metres
+    height: float
+    red: float  # base colour
+    green: float
+    blue: float
+    light_red: float  # what falls on it
+    light_green: float
+    light_blue: float
+    a: float  # whatever the kind uses them for
+    b: float
+    c: float
+
 
 QUAD = np.dtype(
     [(name, np.float64) for name in ("ox", "oy", "oz", "ux", "uy", "uz", "vx", "vy", "vz")]

@@ -14,7 +14,7 @@ from stt_core.scenes.camera import NEAR, Camera, cross, dot, to_camera
 from stt_core.scenes.jit import compiled
 from stt_core.scenes.look import Vector
 from stt_core.scenes.noise import Table, clamp01
-from stt_core.scenes.quads import FIRST_CUT_OUT, SHADOW, Quads
+from stt_core.scenes.quads import FIRST_CUT_OUT, SHADOW, Quad, Quads
 from stt_core.scenes.shapes import covers
 from stt_core.scenes.street import GROUND_QUADS
 
@@ -33,9 +33,10 @@ class Hits(NamedTuple):
 
 
 class Plane(NamedTuple):
-    """A quad seen from the camera; for the ray (i, j, 1) in camera axes:
+    """A quad seen from the camera, and the box of samples it may cover.
 
-    depth = distance / normal . ray, and the parts along the edges are depth * (across . ray) - ...
+    The ray (i, j, 1) in camera axes meets it at depth = distance / (normal . ray), at the part
+    depth * (across . ray) - across_start of its width; likewise for the height.
     """
 
     normal: Vector
@@ -76,7 +77,7 @@ def draw_quads(hits: Hits, quads: Quads, camera: Camera, offset: float, table: T
 
 
 @compiled
-def corner(q, camera: Camera, part_x: float, part_y: float) -> Vector:
+def corner(q: Quad, camera: Camera, part_x: float, part_y: float) -> Vector:
     """A point of a quad, named by parts of its edges, in camera axes."""
     place = (
         q.ox + part_x * q.ux + part_y * q.vx - camera.place[0],
@@ -87,7 +88,7 @@ def corner(q, camera: Camera, part_x: float, part_y: float) -> Vector:
 
 
 @compiled
-def _plane(q, camera: Camera, offset: float, height: int, width: int) -> Plane:
+def _plane(q: Quad, camera: Camera, offset: float, height: int, width: int) -> Plane:
     """Prepare a quad for drawing; its box of samples is empty if it is out of sight."""
     origin = corner(q, camera, 0.0, 0.0)
     across = to_camera(camera, (q.ux, q.uy, q.uz))
@@ -105,15 +106,15 @@ def _plane(q, camera: Camera, offset: float, height: int, width: int) -> Plane:
         dot(origin, a),
         b,
         dot(origin, b),
-        max(0, int(math.ceil(left - offset))),
-        min(width, int(math.floor(right - offset)) + 1),
-        max(0, int(math.ceil(top - offset))),
-        min(height, int(math.floor(bottom - offset)) + 1),
+        max(0, math.ceil(left - offset)),
+        min(width, math.floor(right - offset) + 1),
+        max(0, math.ceil(top - offset)),
+        min(height, math.floor(bottom - offset) + 1),
     )
 
 
 @compiled
-def _box(q, camera: Camera) -> tuple[float, float, float, float]:
+def _box(q: Quad, camera: Camera) -> tuple[float, float, float, float]:
     """Left, right, top and bottom of a quad's part in front of the camera, image coordinates."""
     left, right, top, bottom = 1e6, -1e6, 1e6, -1e6
     previous = corner(q, camera, 0.0, 1.0)
@@ -129,8 +130,14 @@ def _box(q, camera: Camera) -> tuple[float, float, float, float]:
             i, j = point[0] / point[2], point[1] / point[2]
             left, right, top, bottom = min(left, i), max(right, i), min(top, -j), max(bottom, -j)
         previous = point
-    left, right = camera.middle_x + _limited(left, camera), camera.middle_x + _limited(right, camera)
-    top, bottom = camera.middle_y + _limited(top, camera), camera.middle_y + _limited(bottom, camera)
+    left, right = (
+        camera.middle_x + _limited(left, camera),
+        camera.middle_x + _limited(right, camera),
+    )
+    top, bottom = (
+        camera.middle_y + _limited(top, camera),
+        camera.middle_y + _limited(bottom, camera),
+    )
     return (left, right, top, bottom)
 
 
@@ -142,7 +149,7 @@ def _limited(slope: float, camera: Camera) -> float:
 
 @compiled
 def _draw(
-    hits: Hits, q, index: int, plane: Plane, camera: Camera, offset: float, table: Table
+    hits: Hits, q: Quad, index: int, plane: Plane, camera: Camera, offset: float, table: Table
 ) -> None:
     """Draw one quad where it is nearer than what was drawn before."""
     quads_seen, depths, xs, ys, _ = hits  # by name: each look-up in a tuple counts references
@@ -171,7 +178,7 @@ def _draw(
 
 
 @compiled
-def _draw_shadow(hits: Hits, q, plane: Plane, camera: Camera, offset: float) -> None:
+def _draw_shadow(hits: Hits, q: Quad, plane: Plane, camera: Camera, offset: float) -> None:
     """Darken the ground under a shadow quad, softly towards its edge."""
     step = 1.0 / camera.focal
     n, a, b = plane.normal, plane.across, plane.up

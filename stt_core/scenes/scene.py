@@ -160,13 +160,13 @@ class Scene:
 def _put_all(quads: Quads, look: Look, driven: float, now: Vector) -> int:
     """Everything near a camera that has driven so far; the ground comes first."""
     n = put_ground(quads, 0, look, math.floor(driven / CELL) * CELL - CELL, 700.0)
-    block = int(math.floor(driven / CELL))
+    block = math.floor(driven / CELL)
     n = put_cars(quads, n, look, driven - 8.0, driven + 140.0, now)
     n = put_bicyclists(quads, n, look, driven - 4.0, driven + 100.0, now)
     n = put_people(quads, n, look, driven - 2.0, driven + 90.0, now)
     n = put_crossing_people(quads, n, look, block, block + 2, now)
     n = put_crossing_bicyclists(quads, n, look, block, block + 2, now)
-    place = int(math.floor(driven / PLACE))
+    place = math.floor(driven / PLACE)
     n = put_furniture(quads, n, look, place - 1, place + 20)
     n = put_signals(quads, n, look, block, block + 3)
     n = put_blocks(quads, n, look, block - 1, block + 5)

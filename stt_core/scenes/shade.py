@@ -26,6 +26,7 @@ from stt_core.scenes.quads import (
     ROOF,
     SIGN,
     SKYLINE,
+    Quad,
     Quads,
 )
 from stt_core.scenes.raster import NOTHING, Hits
@@ -49,7 +50,7 @@ def shade_centres(
     hits: Hits, quads: Quads, camera: Camera, look: Look, table: Table, colours: Colours
 ) -> None:
     """Write the colour of every pixel centre to `colours`, float32 ``[H, W, 3]``."""
-    index, x, y, depth, light = hits  # by name: each look-up in a tuple counts references
+    index, depth, x, y, light = hits  # by name: each look-up in a tuple counts references
     step = 1.0 / camera.focal
     for row in range(index.shape[0]):
         for column in range(index.shape[1]):
@@ -78,7 +79,7 @@ def shade_corners(
     A corner in the middle of one quad takes the mean of the centres around it: textures are
     smoothed by their own functions, only the edges between quads need more samples.
     """
-    index, x, y, depth, light = hits
+    index, depth, x, y, light = hits
     step = 1.0 / camera.focal
     height, width = centre_index.shape
     for row in range(height + 1):
@@ -145,7 +146,7 @@ def _colour(
 
 @compiled
 def surface_colour(
-    q, look: Look, x: float, y: float, fx: float, fy: float, table: Table
+    q: Quad, look: Look, x: float, y: float, fx: float, fy: float, table: Table
 ) -> Colour:
     """The unlit colour of a quad at (x, y), metres on it, where a pixel spans (fx, fy)."""
     kind, label = q.kind, q.label
@@ -166,7 +167,7 @@ def surface_colour(
         return post_colour(q, x, y, fy, table)
     if label == CAR:
         return car_colour(q, look, x, y, max(fx, fy), table)
-    if label == PEDESTRIAN or label == BICYCLIST:
+    if label in (PEDESTRIAN, BICYCLIST):
         return person_colour(q, x, y, fx, table)
     if label == SIGN:
         return sign_colour(q, x, y, fx, table)
@@ -176,7 +177,7 @@ def surface_colour(
 
 
 @compiled
-def _other(q, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
+def _other(q: Quad, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
     """Roofs, gables and the skyline."""
     if q.kind == ROOF:
         return roof_colour(q, x, y, fx, fy, table)
@@ -188,7 +189,7 @@ def _other(q, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
 
 
 @compiled
-def _footprint(q, ray: Vector, size: float) -> tuple[float, float]:
+def _footprint(q: Quad, ray: Vector, size: float) -> tuple[float, float]:
     """How many metres of a quad, along its width and its height, a pixel of `size` spans."""
     squared = dot(ray, ray)
     a = dot((q.ux, q.uy, q.uz), ray) / q.width
@@ -199,7 +200,7 @@ def _footprint(q, ray: Vector, size: float) -> tuple[float, float]:
 
 
 @compiled
-def _cast(q, look: Look, x: float, y: float, table: Table) -> float:
+def _cast(q: Quad, look: Look, x: float, y: float, table: Table) -> float:
     """Shadow of the buildings on the ground."""
     if q.kind == ASPHALT:
         return ground_light(look, q.ox + x, q.oz + y, table)

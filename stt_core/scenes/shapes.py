@@ -21,13 +21,12 @@ from stt_core.scenes.quads import (
     TORSO,
     TRIANGLE,
     WHEEL,
+    Quad,
 )
-
-Quad = object  # one record of quads.QUAD; numba reads its fields
 
 
 @compiled
-def covers(q, x: float, y: float, footprint: float, table: Table) -> bool:
+def covers(q: Quad, x: float, y: float, footprint: float, table: Table) -> bool:
     """Whether the quad has substance at (x, y), metres on it.
 
     Args:
@@ -42,7 +41,7 @@ def covers(q, x: float, y: float, footprint: float, table: Table) -> bool:
         return _leaves(q.a, x, y, 0.5 * q.width, footprint, table)
     if kind == LIMB:
         return _capsule(x - 0.5 * q.width, y, 0.5 * q.width, q.height)
-    if kind == RAILING or kind == MESH or kind == PLANKS:
+    if kind in (RAILING, MESH, PLANKS):
         return _fence(kind, q.a, q.b, q.height, x, y, footprint)
     if kind == CAR_SIDE:
         return _car_side(q.a, x / q.width, y / q.height, q.width, q.height)
@@ -54,7 +53,7 @@ def covers(q, x: float, y: float, footprint: float, table: Table) -> bool:
 @compiled
 def _plain(kind: int, x: float, y: float) -> bool:
     """Shapes in a square from -1 to 1."""
-    if kind == DISC or kind == WHEEL or kind == ROUND_SIGN:
+    if kind in (DISC, WHEEL, ROUND_SIGN):
         return x * x + y * y <= 1.0
     if kind == HEAD:
         return x * x * (1.25 - 0.2 * y) + y * y <= 1.0

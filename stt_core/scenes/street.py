@@ -146,7 +146,9 @@ def _put_roof(
     """A pitched roof along the street, its gable and perhaps a chimney."""
     rise = between(key, 20, 2.2, 4.5)
     zero = (0.0, 0.0, 0.0)
-    tiles = hue_colour(between(key, 21, 0.0, 0.1), 0.5 * chance(key, 22), between(key, 23, 0.2, 0.5))
+    tiles = hue_colour(
+        between(key, 21, 0.0, 0.1), 0.5 * chance(key, 22), between(key, 23, 0.2, 0.5)
+    )
     corner, slope = (line - side * 0.3, height, start), (side * 5.8, rise, 0.0)
     n = put(quads, n, ROOF, BUILDING, key, corner, (0.0, 0.0, length), slope, tiles, zero)
     wall = dim(wall_colour(key, 10), 0.92)

@@ -37,19 +37,20 @@ from stt_core.scenes.quads import (
     TRIANGLE,
     TYRE,
     WHEEL,
+    Quad,
 )
 
 RED, WHITE, BLACK = (0.72, 0.1, 0.1), (0.84, 0.84, 0.82), (0.06, 0.06, 0.07)
 
 
 @compiled
-def car_colour(q, look: Look, x: float, y: float, f: float, table: Table) -> Colour:
+def car_colour(q: Quad, look: Look, x: float, y: float, f: float, table: Table) -> Colour:
     """Any part of a car."""
     kind = q.kind
     paint = (q.red, q.green, q.blue)
     if kind == CAR_SIDE:
         return _car_side(q, look, paint, x, y, f, table)
-    if kind == CAR_REAR or kind == CAR_FRONT:
+    if kind in (CAR_REAR, CAR_FRONT):
         return _car_end(q, paint, x, y, f, kind == CAR_REAR)
     if kind == CAR_GLASS:
         edge = min(min(x, q.width - x), min(y, q.height - y))
@@ -65,7 +66,7 @@ def car_colour(q, look: Look, x: float, y: float, f: float, table: Table) -> Col
 
 @compiled
 def _car_side(
-    q, look: Look, paint: Colour, x: float, y: float, f: float, table: Table
+    q: Quad, look: Look, paint: Colour, x: float, y: float, f: float, table: Table
 ) -> Colour:
     """Doors, windows under the roofline, dark sill, a little sky on the shoulder."""
     along, tall = x / q.width, y / q.height
@@ -88,7 +89,7 @@ def _car_side(
 
 
 @compiled
-def _car_end(q, paint: Colour, x: float, y: float, f: float, rear: bool) -> Colour:
+def _car_end(q: Quad, paint: Colour, x: float, y: float, f: float, rear: bool) -> Colour:
     """Rear or front: lights at the corners, a plate, a dark bumper or grille."""
     side, tall = abs(x / q.width - 0.5) * 2.0, y / q.height
     if tall < 0.22:
@@ -118,7 +119,7 @@ def _wheel(x: float, y: float, f: float, style: float) -> Colour:
 
 
 @compiled
-def sign_colour(q, x: float, y: float, f: float, table: Table) -> Colour:
+def sign_colour(q: Quad, x: float, y: float, f: float, table: Table) -> Colour:
     """Any sign or traffic light."""
     if q.kind == SIGNAL:
         return _signal(q, x, y, f)
@@ -139,7 +140,7 @@ def sign_colour(q, x: float, y: float, f: float, table: Table) -> Colour:
 
 
 @compiled
-def _glyph(q, dx: float, dy: float, edge: float) -> float:
+def _glyph(q: Quad, dx: float, dy: float, edge: float) -> float:
     """A mark in the middle of a sign: a bar, an arrow or a figure."""
     if q.b < 0.33:
         return stripe(dx, 0.42, edge) * stripe(dy, 0.12, edge)
@@ -150,7 +151,7 @@ def _glyph(q, dx: float, dy: float, edge: float) -> float:
 
 
 @compiled
-def _board(q, x: float, y: float, f: float, table: Table) -> Colour:
+def _board(q: Quad, x: float, y: float, f: float, table: Table) -> Colour:
     """A board with a rim and lines of writing."""
     paint = (q.red, q.green, q.blue)
     ink = BLACK if q.red + q.green + q.blue > 1.6 else WHITE
@@ -158,14 +159,14 @@ def _board(q, x: float, y: float, f: float, table: Table) -> Colour:
     rim = stripe(margin - 0.05, 0.018, f)
     line = y / 0.26
     row = math.floor(line)
-    letters = table[int(row * 31 + q.b * 200) & 255, int(math.floor(x / 0.07)) & 255] > 0.35
+    letters = table[int(row * 31 + q.b * 200) & 255, math.floor(x / 0.07) & 255] > 0.35
     words = value_noise(table, x * 2.2 + 17.0 * row, q.b * 99.0) > 0.38
     writing = stripe((line - row - 0.5) * 0.26, 0.075, f) * (letters and words and margin > 0.1)
     return blend(paint, ink, max(rim, 0.9 * writing))
 
 
 @compiled
-def _signal(q, x: float, y: float, f: float) -> Colour:
+def _signal(q: Quad, x: float, y: float, f: float) -> Colour:
     """A traffic light: three lamps in a dark box, one of them lit."""
     place = y / q.height * 3.0
     lamp = int(min(2.0, place))
@@ -178,7 +179,7 @@ def _signal(q, x: float, y: float, f: float) -> Colour:
 
 
 @compiled
-def person_colour(q, x: float, y: float, f: float, table: Table) -> Colour:
+def person_colour(q: Quad, x: float, y: float, f: float, table: Table) -> Colour:
     """Any part of a pedestrian or a bicyclist."""
     cloth = (q.red, q.green, q.blue)
     across = 2 * x / q.width - 1
@@ -197,7 +198,7 @@ def person_colour(q, x: float, y: float, f: float, table: Table) -> Colour:
 
 
 @compiled
-def _coat(q, cloth: Colour, across: float, tall: float) -> Colour:
+def _coat(q: Quad, cloth: Colour, across: float, tall: float) -> Colour:
     """A torso's clothes: an open jacket, stripes, a strap or a backpack."""
     second = any_colour(q.key, 90)
     if q.a < 0.2 and abs(across) < 0.22:
@@ -212,7 +213,7 @@ def _coat(q, cloth: Colour, across: float, tall: float) -> Colour:
 
 
 @compiled
-def _head(q, skin: Colour, across: float, tall: float) -> Colour:
+def _head(q: Quad, skin: Colour, across: float, tall: float) -> Colour:
     """A face under hair; some heads are all hair, seen from behind."""
     hair = hue_colour(0.07, 0.4, 0.08 + 0.5 * q.a * q.a)
     if q.a > 0.75:

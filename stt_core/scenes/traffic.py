@@ -35,7 +35,7 @@ def _put_walkers(
     """People walking along one pavement in one direction, or standing for a heading of 0."""
     spacing = 9.0 if heading != 0.0 else 16.0
     speed = heading * between(stream, 0, 1.0, 1.5)
-    first = int(math.floor((near - speed * now[0]) / spacing))
+    first = math.floor((near - speed * now[0]) / spacing)
     for number in range(first, int((far - speed * now[0]) / spacing) + 1):
         key = mix_key(stream, number)
         if chance(key, 0) < 0.45:
@@ -83,7 +83,7 @@ def put_bicyclists(quads: Quads, n: int, look: Look, near: float, far: float, no
         heading = 1.0 if stream == 0 else -1.0
         speed = heading * (0.72 * look.speed if stream == 0 else 4.5)
         spacing = 13.0 if stream == 0 else 22.0
-        first = int(math.floor((near - speed * now[0]) / spacing))
+        first = math.floor((near - speed * now[0]) / spacing)
         for number in range(first, int((far - speed * now[0]) / spacing) + 1):
             key = mix_key(look.key, 970_000 + 100_000 * stream + number)
             if chance(key, 0) < 0.5:

@@ -22,12 +22,15 @@ from stt_core.scenes.noise import (
     stripe,
     value_noise,
 )
+from stt_core.scenes.quads import Quad
 
 SHOP = 3.6  # height of a ground floor with shops, metres
 
 
 @compiled
-def facade_colour(q, look: Look, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
+def facade_colour(
+    q: Quad, look: Look, x: float, y: float, fx: float, fy: float, table: Table
+) -> Colour:
     """A wall with rows of windows over a ground floor with doors or shops."""
     wall = wall_texture(q, x, y, fx, fy, table)
     if y > q.height - 0.55:
@@ -44,7 +47,7 @@ def facade_colour(q, look: Look, x: float, y: float, fx: float, fy: float, table
 
 
 @compiled
-def wall_texture(q, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
+def wall_texture(q: Quad, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
     """Bricks, slabs of concrete or plaster, weathered."""
     style = q.c
     weather = value_noise(table, x * 0.22 + 31.0 * style, y * 0.35) - 0.5
@@ -53,7 +56,7 @@ def wall_texture(q, x: float, y: float, fx: float, fy: float, table: Table) -> C
     if style < 0.55:
         row = math.floor(y / 0.15)
         joint = max(comb(y, 0.15, 0.03, fy), comb(x + 0.2 * (row % 2), 0.4, 0.03, fx))
-        brick = table[int(row) & 255, int(math.floor(x / 0.4)) & 255] - 0.5
+        brick = table[int(row) & 255, math.floor(x / 0.4) & 255] - 0.5
         value *= 1.0 + 0.35 * brick * fade(fx, 0.3)
         return blend(dim((q.red, q.green, q.blue), value), (0.6, 0.58, 0.55), 0.45 * joint)
     if style > 0.85:
@@ -63,7 +66,7 @@ def wall_texture(q, x: float, y: float, fx: float, fy: float, table: Table) -> C
 
 @compiled
 def _windows(
-    q, look: Look, wall: Colour, x: float, y: float, fx: float, fy: float, table: Table
+    q: Quad, look: Look, wall: Colour, x: float, y: float, fx: float, fy: float, table: Table
 ) -> Colour:
     """A grid of framed windows with sills on a wall."""
     bay, floor = q.a, q.b
@@ -86,7 +89,7 @@ def _windows(
 
 @compiled
 def _pane(
-    q, look: Look, column: float, row: float, dx: float, dy: float, table: Table
+    q: Quad, look: Look, column: float, row: float, dx: float, dy: float, table: Table
 ) -> Colour:
     """Glass: dark, with a curtain or the sky in it; `dx`, `dy` run from -1 to 1."""
     tone = table[int(column * 7 + q.c * 200) & 255, int(row * 13 + q.c * 90) & 255]
@@ -98,7 +101,7 @@ def _pane(
 
 @compiled
 def _shop(
-    q, look: Look, wall: Colour, x: float, y: float, fx: float, fy: float, table: Table
+    q: Quad, look: Look, wall: Colour, x: float, y: float, fx: float, fy: float, table: Table
 ) -> Colour:
     """A shop: panes between pillars, a door, a fascia and goods behind the glass."""
     bay = 3.8
@@ -116,7 +119,9 @@ def _shop(
 
 
 @compiled
-def flank_colour(q, look: Look, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
+def flank_colour(
+    q: Quad, look: Look, x: float, y: float, fx: float, fy: float, table: Table
+) -> Colour:
     """A side wall with few windows, or with as many as the front."""
     wall = wall_texture(q, x, y, fx, fy, table)
     if chance(q.key, 65) < 0.5 and y < q.height - 0.5:
@@ -125,7 +130,7 @@ def flank_colour(q, look: Look, x: float, y: float, fx: float, fy: float, table:
 
 
 @compiled
-def roof_colour(q, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
+def roof_colour(q: Quad, x: float, y: float, fx: float, fy: float, table: Table) -> Colour:
     """Rows of tiles."""
     rows = comb(y, 0.32, 0.08, fy)
     tone = grain(table, x, y, 0.35, fx) + 0.6 * (value_noise(table, x * 0.3, y * 0.4) - 0.5)
@@ -133,7 +138,7 @@ def roof_colour(q, x: float, y: float, fx: float, fy: float, table: Table) -> Co
 
 
 @compiled
-def skyline_colour(q, x: float, y: float, table: Table) -> Colour:
+def skyline_colour(q: Quad, x: float, y: float, table: Table) -> Colour:
     """Far trees or houses."""
     cell = 7.0 if q.a < 0.5 else 18.0
     tone = 0.7 + 0.5 * value_noise(table, x / cell + q.b, y / (6.0 if q.a < 0.5 else 60.0))
@@ -141,12 +146,16 @@ def skyline_colour(q, x: float, y: float, table: Table) -> Colour:
 
 
 @compiled
-def leaves_colour(q, look: Look, x: float, y: float, footprint: float, table: Table) -> Colour:
+def leaves_colour(
+    q: Quad, look: Look, x: float, y: float, footprint: float, table: Table
+) -> Colour:
     """Leaves lit from above and from the sun's side, darker inside and below."""
     radius = 0.5 * q.width
     dx, dy = x / radius - 1.0, y / radius - 1.0
     clumps = value_noise(table, x * 1.6 + q.a, y * 1.6) - 0.5
-    fine = grain(table, x + q.a, y, 0.13, footprint) + 0.8 * grain(table, x, y + q.a, 0.28, footprint)
+    fine = grain(table, x + q.a, y, 0.13, footprint) + 0.8 * grain(
+        table, x, y + q.a, 0.28, footprint
+    )
     round_light = 0.3 * dy + 0.22 * dx * look.sun[0] + 0.3 * (q.b - 0.5)
     value = 0.95 + round_light + 0.55 * clumps + 0.95 * fine
     tint = 0.2 * (clumps + 0.5 * fine)
@@ -155,7 +164,7 @@ def leaves_colour(q, look: Look, x: float, y: float, footprint: float, table: Ta
 
 
 @compiled
-def post_colour(q, x: float, y: float, footprint: float, table: Table) -> Colour:
+def post_colour(q: Quad, x: float, y: float, footprint: float, table: Table) -> Colour:
     """A round post or a trunk: lighter in its middle, bark on trunks."""
     across = x / q.width - 0.45 if q.height > q.width else y / q.height - 0.5
     value = 1.1 - 1.6 * across * across
@@ -165,7 +174,7 @@ def post_colour(q, x: float, y: float, footprint: float, table: Table) -> Colour
 
 
 @compiled
-def fence_colour(q, x: float, y: float, footprint: float, table: Table) -> Colour:
+def fence_colour(q: Quad, x: float, y: float, footprint: float, table: Table) -> Colour:
     """Painted or weathered bars, each with a slightly different tone."""
     bar = math.floor(x / q.a + 0.5)
     tone = (table[int(bar) & 255, int(q.c * 255)] - 0.5) * fade(footprint, q.a)
