@@ -167,7 +167,7 @@ def tell_start(begun: float, until_model: bool) -> None:
 
     start = startup.start
 
-    def start_watched(window: MainWindow, *rest: Any) -> None:
+    def start_watched(window: MainWindow, wanted: startup.Wanted, media: Path | None) -> None:
         window.remembers = False
         told: dict[str, Any] = {}
         heart = Heartbeat(window)
@@ -185,7 +185,7 @@ def tell_start(begun: float, until_model: bool) -> None:
 
         window.first_painted.connect(see_paint)  # ahead of what loads the model
         window.controller.model_changed.connect(tell)
-        start(window, *rest)
+        start(window, wanted, media)
 
     startup.start = start_watched
     sys.exit(cli.main(["open"]))

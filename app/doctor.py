@@ -65,7 +65,8 @@ def examine() -> tuple[dict[str, Any], list[str]]:
 def _sentences(facts: dict[str, Any]) -> list[str]:
     lines = [
         f"stt-studio {facts['program']}, Python {facts['python']} ({sys.executable})",
-        f"{facts['system']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.1f} GiB memory, "
+        f"{facts['system']}, {facts['cores']} cores, "
+        f"{facts['memory_bytes'] / 2**30:.1f} GiB memory, "
         f"{facts['free_disk_bytes'] / 2**30:.1f} GiB of disk free here",
         *(f"  {name} {number or 'is missing'}" for name, number in facts["packages"].items()),
         *(_device_sentences(facts) if facts["device"] else ()),

@@ -65,9 +65,7 @@ class _Clock:
     )
 
     def fps(self, frames: int) -> dict[str, float]:
-        return {
-            name: round(frames / spent, 2) for name, spent in self.seconds.items() if spent > 0
-        }
+        return {name: round(frames / spent, 2) for name, spent in self.seconds.items() if spent > 0}
 
 
 def segment_media(

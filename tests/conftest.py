@@ -12,6 +12,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 def pytest_configure() -> None:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models: threads would only wait
 
 
 @pytest.fixture(autouse=True)

@@ -180,9 +180,7 @@ def _add_keys(figure: Figure, look: LookBack, head: int | None, top: int) -> Non
         figure.add(Text(x + _TILE / 2, top + _TILE + 20, caption, 14, anchor="middle"))
 
 
-def _add_head(
-    figure: Figure, look: LookBack, head: int, top: int, small: int, count: int
-) -> None:
+def _add_head(figure: Figure, look: LookBack, head: int, top: int, small: int, count: int) -> None:
     if head == 0:
         figure.add(Text(_MARGIN, top - 14, "Every head, with the weight of each frame", 15, FAINT))
     figure.add(Text(_MARGIN, top + small / 2 + 5, f"{head + 1}", 15))

@@ -49,7 +49,7 @@ def test_streaming_equals_clip_at_once(made: Checkpoint) -> None:
     mine, theirs = (set(d.queries[0].tolist()) for d in (streamed, at_once))
     assert mine & set(clear) == theirs & set(clear)
     assert mine == theirs
-    torch.testing.assert_close(streamed.logits, at_once.logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(streamed.logits, at_once.logits, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("spacing", [1, 2])

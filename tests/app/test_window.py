@@ -1,0 +1,394 @@
+"""The window as a person drives it: mouse and keys, on a real clip with a real model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QMessageBox
+from pytestqt.qtbot import QtBot
+
+from app.controller import PASS_JOB
+from app.facts import ModelChoice
+from app.painting import TRAIN_JOB
+from app.startup import make_window
+from app.views.canvas import Tool
+from app.window import MainWindow
+from stt_core.checkpoint import save_checkpoint
+from stt_core.labels import read_label_png
+from stt_core.media.source import open_media
+from tests.core.models import checkpoint, images, pspnet_config, write_clip
+
+SLOW = 60_000  # ms; a first act imports torch
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_checkpoint(path, checkpoint())
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return write_clip(tmp_path / "clip.mp4", images(30))
+
+
+@pytest.fixture
+def window(qtbot: QtBot) -> Iterator[MainWindow]:
+    window = make_window()
+    window.remembers = False
+    qtbot.addWidget(window)
+    window.resize(1280, 720)
+    window.show()
+    qtbot.waitExposed(window)
+    yield window
+    window.close()
+
+
+@pytest.fixture
+def opened(qtbot: QtBot, window: MainWindow, model: Path, clip: Path) -> MainWindow:
+    """The clip open at frame 12, its prediction drawn."""
+    controller = window.controller
+    controller.load_model(ModelChoice(str(model), "cpu", "fp32"))
+    with qtbot.waitSignal(
+        controller.prediction_changed, timeout=SLOW, check_params_cb=lambda p: p is not None
+    ):
+        controller.open(clip, frame=12)
+    return window
+
+
+def _click(qtbot: QtBot, window: MainWindow, x: int, y: int) -> None:
+    canvas = window.display.canvas
+    at = canvas.position_of(x + 0.5, y + 0.5)
+    qtbot.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
+
+
+def _pixel(window: MainWindow, *, selected: bool) -> tuple[int, int]:
+    prediction = window.display._prediction
+    assert prediction is not None
+    row, col = np.argwhere(prediction.selected == selected)[5]
+    return int(col) * 8 + 4, int(row) * 8 + 4
+
+
+def _wait_frame(qtbot: QtBot, window: MainWindow, index: int) -> None:
+    qtbot.waitUntil(
+        lambda: window.display._frame is not None and window.display._frame.index == index,
+        timeout=SLOW,
+    )
+
+
+def test_the_start_page_is_shown_first_and_needs_no_model(window: MainWindow) -> None:
+    assert window.start_page.isVisible()
+    assert not window.display.canvas.isVisible()
+
+
+def test_open_shows_the_right_frame_and_its_labels(
+    qtbot: QtBot, opened: MainWindow, clip: Path
+) -> None:
+    assert opened.display.canvas.isVisible()
+    assert opened.windowTitle().startswith("clip.mp4")
+    with open_media(clip) as media:
+        _wait_frame(qtbot, opened, 12)
+        np.testing.assert_array_equal(opened.display._frame.image, media[12].image)  # type: ignore[union-attr]
+    assert opened.display.timeline.frame_box.value() == 12
+
+
+def test_arrow_keys_step_and_ends_are_ends(qtbot: QtBot, opened: MainWindow) -> None:
+    canvas = opened.display.canvas
+    canvas.setFocus()
+    for key, modifier, expected in (
+        (Qt.Key.Key_Right, Qt.KeyboardModifier.NoModifier, 13),
+        (Qt.Key.Key_Left, Qt.KeyboardModifier.NoModifier, 12),
+        (Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier, 22),
+        (Qt.Key.Key_End, Qt.KeyboardModifier.NoModifier, 29),
+        (Qt.Key.Key_Right, Qt.KeyboardModifier.NoModifier, 29),
+        (Qt.Key.Key_Home, Qt.KeyboardModifier.NoModifier, 0),
+        (Qt.Key.Key_Left, Qt.KeyboardModifier.NoModifier, 0),
+    ):
+        qtbot.keyClick(canvas, key, modifier)
+        assert opened.controller.frame == expected
+        _wait_frame(qtbot, opened, expected)
+
+
+def test_scrubbing_ends_on_the_last_frame_asked_for(qtbot: QtBot, opened: MainWindow) -> None:
+    scrubber = opened.display.timeline.scrubber
+    with qtbot.waitSignal(
+        opened.controller.prediction_changed,
+        timeout=SLOW,
+        check_params_cb=lambda p: p is not None and p.frame == 27,
+    ):
+        for index in (3, 20, 8, 15, 27):
+            scrubber.moved.emit(index)
+    assert opened.display._prediction is not None
+    assert opened.display._prediction.frame == 27
+    _wait_frame(qtbot, opened, 27)
+
+
+def test_playing_advances_and_pausing_stays(qtbot: QtBot, opened: MainWindow) -> None:
+    canvas = opened.display.canvas
+    canvas.setFocus()
+    qtbot.keyClick(canvas, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: opened.controller.frame >= 15, timeout=SLOW)
+    qtbot.keyClick(canvas, Qt.Key.Key_Space)
+    stopped = opened.controller.frame
+    qtbot.wait(300)
+    assert opened.controller.frame == stopped
+
+
+def test_a_click_shows_seven_tiles_whose_weights_sum_to_one(
+    qtbot: QtBot, opened: MainWindow
+) -> None:
+    x, y = _pixel(opened, selected=True)
+    with qtbot.waitSignal(
+        opened.controller.look_changed, timeout=SLOW, check_params_cb=lambda v: v is not None
+    ) as told:
+        _click(qtbot, opened, x, y)
+    look = told.args[0]
+    assert (look.x, look.y) == (x, y)
+    assert look.box == (x - 4, y - 4, x + 4, y + 4)
+    captions = opened.display.key_strip.captions()[:7]
+    assert [c.split()[0] for c in captions] == [f"t-{i}" for i in range(7, 0, -1)]
+    np.testing.assert_allclose(look.per_frame().sum(1), 1, rtol=1e-4)
+    shares = [float(c.split()[-2]) for c in captions]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+def test_a_head_can_be_chosen_by_key(qtbot: QtBot, opened: MainWindow) -> None:
+    x, y = _pixel(opened, selected=True)
+    with qtbot.waitSignal(
+        opened.controller.look_changed, timeout=SLOW, check_params_cb=lambda v: v is not None
+    ):
+        _click(qtbot, opened, x, y)
+    mean = opened.display.key_strip.captions()
+    qtbot.keyClick(opened.display.canvas, Qt.Key.Key_2, Qt.KeyboardModifier.ControlModifier)
+    assert opened.display._head == 1
+    assert opened.display.key_strip.captions() != mean
+    qtbot.keyClick(opened.display.canvas, Qt.Key.Key_0, Qt.KeyboardModifier.ControlModifier)
+    assert opened.display.key_strip.captions() == mean
+
+
+def test_an_unselected_pixel_says_so_and_can_be_forced(qtbot: QtBot, opened: MainWindow) -> None:
+    x, y = _pixel(opened, selected=False)
+    with qtbot.waitSignal(
+        opened.controller.look_changed, timeout=SLOW, check_params_cb=lambda v: v is not None
+    ):
+        _click(qtbot, opened, x, y)
+    assert "not selected" in opened.display.inspector.state_text().lower()
+    with qtbot.waitSignal(opened.controller.look_changed, timeout=SLOW) as told:
+        qtbot.mouseClick(opened.display.inspector.force_button, Qt.MouseButton.LeftButton)
+    assert told.args[0].forced
+    assert len(told.args[0].frames) == 7
+
+
+def test_the_inspection_follows_the_frame_and_escape_ends_it(
+    qtbot: QtBot, opened: MainWindow
+) -> None:
+    x, y = _pixel(opened, selected=True)
+    controller = opened.controller
+    with qtbot.waitSignal(
+        controller.look_changed, timeout=SLOW, check_params_cb=lambda v: v is not None
+    ):
+        _click(qtbot, opened, x, y)
+    with qtbot.waitSignal(
+        controller.look_changed,
+        timeout=SLOW,
+        check_params_cb=lambda v: v is not None and v.frame == 13,
+    ):
+        qtbot.keyClick(opened.display.canvas, Qt.Key.Key_Right)
+    qtbot.keyClick(opened.display.canvas, Qt.Key.Key_Escape)
+    assert controller.query is None
+    assert opened.display._look is None
+
+
+def test_hovering_tells_class_and_probability(qtbot: QtBot, opened: MainWindow) -> None:
+    canvas = opened.display.canvas
+    qtbot.mouseMove(canvas.viewport(), canvas.position_of(20.5, 30.5))
+    prediction = opened.display._prediction
+    assert prediction is not None
+    names = [c.name for c in opened.controller.model.classes]  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: opened.display.status.texts()[0].startswith("(20, 30)"))
+    assert names[prediction.labels[30, 20]] in opened.display.status.texts()[0]
+
+
+def test_the_veil_toggles_with_one_key(qtbot: QtBot, opened: MainWindow) -> None:
+    canvas = opened.display.canvas
+    bare = canvas.grab().toImage()
+    qtbot.keyClick(canvas, Qt.Key.Key_S)
+    assert canvas.grab().toImage() != bare
+    qtbot.keyClick(canvas, Qt.Key.Key_S)
+    qtbot.keyClick(canvas, Qt.Key.Key_H)
+    assert canvas.grab().toImage() != bare
+    qtbot.keyClick(canvas, Qt.Key.Key_H)
+
+
+def test_a_pass_fills_the_timeline_and_going_back_needs_no_work(
+    qtbot: QtBot, opened: MainWindow
+) -> None:
+    controller = opened.controller
+    with qtbot.waitSignal(
+        controller.job_finished, timeout=SLOW, check_params_cb=lambda job, *_: job == PASS_JOB
+    ) as told:
+        qtbot.keyClick(opened.display.canvas, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
+    assert told.args[2]
+    assert controller._predicted.all()
+    with qtbot.waitSignal(controller.prediction_changed) as shown:
+        controller.show_frame(2)
+    assert shown.args[0].frame == 2
+
+
+def test_a_pass_can_be_cancelled_and_keeps_what_was_done(qtbot: QtBot, opened: MainWindow) -> None:
+    controller = opened.controller
+    qtbot.keyClick(opened.display.canvas, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: controller._predicted.sum() >= 4, timeout=SLOW)
+    with qtbot.waitSignal(controller.job_finished) as told:
+        opened.jobs_panel.cancel_requested.emit(PASS_JOB)
+    assert "cancelled" in told.args[1]
+    done = int(controller._predicted.sum())
+    assert 4 <= done < 30
+    with qtbot.waitSignal(
+        controller.prediction_changed, timeout=SLOW, check_params_cb=lambda p: p is not None
+    ):
+        controller.show_frame(29)  # the lane still works
+
+
+def test_closing_during_inference_neither_hangs_nor_crashes(
+    qtbot: QtBot, opened: MainWindow
+) -> None:
+    opened.controller.run_pass()
+    qtbot.waitUntil(lambda: opened.controller._predicted.sum() >= 2, timeout=SLOW)
+    assert opened.close()
+
+
+def test_closing_while_the_model_loads_neither_hangs_nor_crashes(
+    window: MainWindow, model: Path, clip: Path
+) -> None:
+    window.controller.load_model(ModelChoice(str(model), "cpu", "fp32"))
+    window.controller.open(clip)
+    assert window.close()
+
+
+def test_key_frames_change_the_prediction_and_drop_the_old_ones(
+    qtbot: QtBot, opened: MainWindow
+) -> None:
+    controller = opened.controller
+    with qtbot.waitSignal(
+        controller.prediction_changed,
+        timeout=SLOW,
+        check_params_cb=lambda p: p is not None and not p.selected.any(),
+    ):
+        opened.display.top_bar.key_frames_chosen.emit(0)
+    assert controller.model is not None
+    assert controller.model.key_frames == 0
+
+
+def test_a_model_without_attention_says_so(
+    qtbot: QtBot, opened: MainWindow, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "per-frame.safetensors", checkpoint(pspnet_config()))
+    with qtbot.waitSignal(opened.controller.model_changed, timeout=SLOW):
+        opened.controller.choose_model(str(tmp_path / "per-frame.safetensors"))
+    with qtbot.waitSignal(opened.controller.said) as told:
+        opened.controller.inspect(5, 5)
+    assert "no attention" in told.args[0]
+
+
+def test_a_dropped_video_opens(qtbot: QtBot, opened: MainWindow, tmp_path: Path) -> None:
+    other = write_clip(tmp_path / "other.mp4", images(5))
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(other))])
+    event = QDropEvent(
+        QPointF(10, 10),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    with qtbot.waitSignal(opened.controller.media_changed, timeout=SLOW) as told:
+        opened.dropEvent(event)
+    assert told.args[0].frames == 5
+
+
+@pytest.mark.parametrize("name", ["nothing.mp4", "text.mp4", "model.safetensors"])
+def test_what_cannot_be_opened_is_told_and_the_window_goes_on(
+    qtbot: QtBot, opened: MainWindow, tmp_path: Path, name: str
+) -> None:
+    if name != "nothing.mp4":
+        (tmp_path / name).write_text("hello")
+    opened.open_path(tmp_path / name)
+    qtbot.waitUntil(lambda: bool(opened.findChildren(QMessageBox)), timeout=SLOW)
+    box = opened.findChildren(QMessageBox)[0]
+    assert name in box.text()
+    box.close()
+    with qtbot.waitSignal(
+        opened.controller.prediction_changed, timeout=SLOW, check_params_cb=lambda p: p is not None
+    ):
+        opened.controller.show_frame(20)
+
+
+def test_paint_undo_train_and_see_it(qtbot: QtBot, opened: MainWindow) -> None:
+    """The whole circle: a stroke, its file, undo, a fine-tuned model in use."""
+    canvas, painting = opened.display.canvas, opened.controller.painting
+    qtbot.waitUntil(lambda: painting._store is not None, timeout=SLOW)
+    qtbot.keyClick(canvas, Qt.Key.Key_B)
+    qtbot.keyClick(canvas, Qt.Key.Key_4)
+    view = canvas.viewport()
+    with qtbot.waitSignal(painting.saved, timeout=SLOW) as told:
+        qtbot.mousePress(view, Qt.MouseButton.LeftButton, pos=canvas.position_of(20, 40))
+        qtbot.mouseMove(view, canvas.position_of(60, 40))
+        qtbot.mouseRelease(view, Qt.MouseButton.LeftButton, pos=canvas.position_of(60, 40))
+    ids = read_label_png(Path(told.args[0]), 11)
+    assert Path(told.args[0]).name == "000012.png"
+    assert ids[40, 20] == ids[40, 40] == ids[40, 60] == 3
+    assert (ids == 255).sum() > ids.size / 2
+
+    with qtbot.waitSignal(painting.saved, timeout=SLOW):
+        qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert (read_label_png(Path(told.args[0]), 11) == 255).all()
+    with qtbot.waitSignal(painting.saved, timeout=SLOW):
+        qtbot.keyClick(
+            canvas,
+            Qt.Key.Key_Z,
+            Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier,
+        )
+    np.testing.assert_array_equal(read_label_png(Path(told.args[0]), 11), ids)
+
+    lines: list[int] = []
+    painting.job_updated.connect(lambda job, done, total, text: lines.append(done))
+    with qtbot.waitSignals(
+        [painting.job_finished, opened.controller.model_changed], timeout=240_000
+    ):
+        opened.controller.fine_tune()
+    assert lines[-1] == 60
+    assert opened.controller.choice.name.endswith("last.safetensors")
+    assert opened.jobs_panel.row(TRAIN_JOB).text().startswith("done")
+
+
+def test_training_on_nothing_is_told(qtbot: QtBot, opened: MainWindow) -> None:
+    with qtbot.waitSignal(opened.controller.painting.job_finished, timeout=SLOW) as told:
+        opened.controller.fine_tune()
+    assert not told.args[2]
+    assert "Nothing is painted" in told.args[1]
+
+
+def test_every_tool_has_its_key(qtbot: QtBot, opened: MainWindow) -> None:
+    for key, tool in (
+        (Qt.Key.Key_B, Tool.BRUSH),
+        (Qt.Key.Key_E, Tool.ERASER),
+        (Qt.Key.Key_Q, Tool.INSPECT),
+    ):
+        qtbot.keyClick(opened.display.canvas, key)
+        assert opened.display._tool is tool
+
+
+def test_the_shortcut_sheet_opens_with_a_question_mark(qtbot: QtBot, opened: MainWindow) -> None:
+    from app.views.shortcut_sheet import ShortcutSheet
+
+    qtbot.keyClick(opened.display.canvas, "?")
+    sheets = opened.findChildren(ShortcutSheet)
+    assert len(sheets) == 1
+    sheets[0].close()
