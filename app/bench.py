@@ -38,7 +38,7 @@ from stt_core.bench.rows import Note, Row, row
 from stt_core.errors import SttError
 from stt_core.files import make_folder, write_text
 from stt_core.media.frame import Frame
-from stt_core.resources import SAMPLE_CLIP, resource_path
+from stt_core.resources import SAMPLE_CLIP, SAMPLE_MODEL, resource_path
 from stt_core.results import LookBack, Prediction
 
 if TYPE_CHECKING:
@@ -81,12 +81,18 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def measure(
-    note: Note, *, starts: int = 5, rounds: int = 3, pass_seconds: float = 5.0
+    note: Note,
+    *,
+    model: str = SAMPLE_MODEL,
+    starts: int = 5,
+    rounds: int = 3,
+    pass_seconds: float = 5.0,
 ) -> list[Row]:
     """Measure the window, offscreen unless QT_QPA_PLATFORM says otherwise.
 
     Args:
         note: told what is being measured.
+        model: to compute with.
         starts: of the program, each in a process of its own.
         rounds: of everything a person does in the window.
         pass_seconds: how long to watch the event loop during a pass over the video.
@@ -95,7 +101,7 @@ def measure(
         note(f"Starting the window {starts + 1} times ...")
         rows = _start_rows(starts)
         note("Acting on the window ...")
-        with _shown_window() as window:
+        with _shown_window(model) as window:
             return [*rows, *_act_rows(window, rounds), *_pass_rows(window, pass_seconds)]
 
 
@@ -233,23 +239,24 @@ def _own_places() -> Iterator[None]:
 
 
 @contextmanager
-def _shown_window() -> Iterator[MainWindow]:
-    """The real window with the bundled model loaded."""
+def _shown_window(model: str) -> Iterator[MainWindow]:
+    """The real window with a model loaded."""
     from app.qt_check import check_qt
     from app.startup import Wanted, make_window, start
 
     check_qt()
-    application = QApplication.instance() or QApplication([])
+    if QApplication.instance() is None:
+        QApplication(sys.argv[:1])
     window = make_window()
     window.remembers = False
     try:
-        start(window, Wanted(), None)
+        start(window, Wanted(model=model), None)
         window.show()
         wait(window.controller.model_changed)
+        window.activateWindow()  # only then do its shortcuts work
         yield window
     finally:
         window.close()
-        application.quit()
 
 
 def _act_rows(window: MainWindow, rounds: int) -> list[Row]:
@@ -280,9 +287,9 @@ def _look_around(
     person.stop_asking()
     times["scrub, to the picture"].append(person.scrub(_WALK))
     times["frame step, not cached, to the picture"].append(person.step())
-    person.settle()
+    person.settle(ahead=0)
     for _ in range(_STEPS):
-        times["frame step, to the labels"].append(person.step(to_labels=True))
+        times["frame step, not cached, to the labels"].append(person.step(to_labels=True))
     person.settle()
     person.scrub(_WALK + 1)
     times["frame step"] += [person.step(to_labels=True) for _ in range(_STEPS)]
@@ -347,9 +354,9 @@ class Person:
     def stop_asking(self) -> None:
         self._controller.stop_inspecting()
 
-    def settle(self) -> None:
-        """Wait until the shown frame and the next, which is prefetched, are predicted."""
-        around = slice(self._controller.frame, self._controller.frame + 2)
+    def settle(self, *, ahead: int = 1) -> None:
+        """Wait until the shown frame is predicted, and those `ahead` of it that are prefetched."""
+        around = slice(self._controller.frame, self._controller.frame + ahead + 1)
         if not self._predicted[around].all():
             wait(self._controller.predicted_changed, lambda predicted: predicted[around].all())
 

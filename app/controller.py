@@ -276,8 +276,9 @@ class Controller(QObject):
         self.media_changed.emit(media)
         self.look_changed.emit(None)
         self.painting.open(media)
-        for warning in media.warnings:
-            self.said.emit(warning)
+        size = f"{media.width}x{media.height}"
+        opened = f"{media.path.name}: {media.frames} frames, {size}, {media.fps:.2f} fps"
+        self.said.emit("  ".join([opened, *media.warnings]))
         if self._session is not None:
             self._jobs.start(Lane.INFER, Slot.SETUP, partial(self._infer_open, media.path))
         frame, query = self._wanted_first

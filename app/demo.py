@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app.qt_check import check_qt
 from app.startup import SAMPLE_FRAME, SAMPLE_PIXEL, demo_wanted, make_window, start
 from stt_core.checkpoint import load_checkpoint
@@ -56,14 +58,10 @@ def write_demo(out: Path, note: Callable[[str], None]) -> dict[str, Any]:
 
 def _accuracy(folder: Path, frames: int, classes: int) -> float:
     exact = resource_path(SAMPLE_LABELS)
-    total = sum(
-        confusion(
-            read_label_png(folder / f"{i:06d}.png", classes),
-            read_label_png(exact / f"{i:06d}.png", classes),
-            classes,
-        )
-        for i in range(frames)
-    )
+    total = np.zeros((classes, classes), np.int64)
+    for name in (f"{i:06d}.png" for i in range(frames)):
+        found, wanted = (read_label_png(f / name, classes) for f in (folder, exact))
+        total += confusion(found, wanted, classes)
     return mean_iou(total)
 
 

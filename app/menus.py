@@ -132,19 +132,34 @@ def build_menus(window: QMainWindow, acts: Mapping[str, Callable[..., object]]) 
                 menu.addAction(action)
 
 
+_OF_VIEWS = (
+    (
+        "&View",
+        (("Shift+W", "Whole frames in the key strip"), ("Shift+A", "Show all classes")),
+    ),
+    (
+        "&Inspect",
+        (
+            ("Shift+N", "Each key frame by itself"),
+            ("Alt+click", "Inspect with any tool"),
+        ),
+    ),
+)
+"""Shortcuts that the views set themselves."""
+
+
 def shortcut_groups() -> list[tuple[str, list[tuple[str, str]]]]:
     """Keys and what they do, menu by menu, for the sheet."""
-    return [
-        (
-            title.replace("&", ""),
-            [
-                (" or ".join(entry.keys), entry.text.replace("&", "").rstrip("."))
-                for entry in entries
-                if entry.keys
-            ],
-        )
-        for title, entries in MENUS
-    ]
+    groups = []
+    for title, entries in MENUS:
+        rows = [
+            (" or ".join(entry.keys), entry.text.replace("&", "").rstrip("."))
+            for entry in entries
+            if entry.keys
+        ]
+        rows += [row for owner, more in _OF_VIEWS if owner == title for row in more]
+        groups.append((title.replace("&", ""), rows))
+    return groups
 
 
 def _action(window: QMainWindow, entry: Entry, act: Callable[..., object]) -> QAction:

@@ -18,8 +18,8 @@ class Settings:
 
     def recent(self) -> list[str]:
         """Media opened before that still exist, newest first."""
-        stored = self._store.value("recent", [])
-        paths = [stored] if isinstance(stored, str) else list(stored or [])
+        stored = self._store.value("recent")  # a list of one comes back as its only text
+        paths = [stored] if isinstance(stored, str) else stored if isinstance(stored, list) else []
         return [p for p in paths if Path(p).exists()][:_RECENT]
 
     def add_recent(self, path: Path) -> None:

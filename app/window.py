@@ -62,11 +62,11 @@ class MainWindow(QMainWindow):
         self.jobs_panel = JobsPanel()
         self.start_page.set_recent(settings.recent())
         self.display.timeline.set_enabled(False)
+        self.resize(1440, 900)
         self._lay_out()
         build_menus(self, self._acts())
         self._connect(jobs)
         self._list_models()
-        self.resize(1440, 900)
         geometry, state = settings.layout()
         self.restoreGeometry(geometry)
         self.restoreState(state)
@@ -89,15 +89,20 @@ class MainWindow(QMainWindow):
         column.addWidget(self.display.timeline)
         self.setCentralWidget(centre)
         self.setStatusBar(self.display.status)
-        self._add_dock("Classes", self.display.classes)
-        self._add_dock("Inspector", self.display.inspector)
-        self._add_dock("Jobs", self.jobs_panel)
+        docks = [
+            self._add_dock("Classes", self.display.classes),
+            self._add_dock("Inspector", self.display.inspector),
+            self._add_dock("Jobs", self.jobs_panel),
+        ]
+        self.resizeDocks(docks, [290, 430, 120], Qt.Orientation.Vertical)
+        self.resizeDocks(docks[:1], [330], Qt.Orientation.Horizontal)
 
-    def _add_dock(self, name: str, widget: QWidget) -> None:
+    def _add_dock(self, name: str, widget: QWidget) -> QDockWidget:
         dock = QDockWidget(name, self)
         dock.setObjectName(name)
         dock.setWidget(widget)
         self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        return dock
 
     def _connect(self, jobs: Jobs) -> None:
         """The traffic between what is done and what is shown, in one place."""

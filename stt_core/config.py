@@ -171,6 +171,11 @@ class TrainConfig:
             raise ValueError(
                 f"steps and batch_size must be positive, got {self.steps=} {self.batch_size=}"
             )
+        if self.batch_size == 1 and not self.freeze_encoder:
+            raise ValueError(
+                "batch_size must be at least 2 where the encoder learns: its batch norms cannot "
+                "tell a spread from one value"
+            )
         if any(side < 8 or side % 8 for side in self.crop):
             raise ValueError(f"crop sides must be multiples of 8, got {self.crop}")
         if not 0 < self.scale[0] <= self.scale[1]:

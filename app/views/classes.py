@@ -31,7 +31,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.views.buttons import IconButton, WordButton
-from app.views.look import describe, heading, note, shade, small_font
+from app.views.look import describe, note, shade, small_font
 from stt_core.labels import VOID, LabelClass
 
 _VOID = LabelClass("void (teaches nothing)", (0, 0, 0))
@@ -69,13 +69,11 @@ class ClassPanel(QWidget):
         self.set_classes(())
 
     def _lay_out(self) -> None:
-        top = QHBoxLayout()
-        top.addWidget(heading("Classes"), 1)
-        top.addWidget(self._all, 0)
         opacity = QHBoxLayout()
         opacity.addWidget(note("Opacity"))
         opacity.addWidget(self._opacity, 1)
         opacity.addWidget(self._percent)
+        opacity.addWidget(self._all)
         self._percent.setMinimumWidth(self._percent.fontMetrics().horizontalAdvance("100 %") + 2)
         self._percent.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._body = QWidget()
@@ -91,11 +89,9 @@ class ClassPanel(QWidget):
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidget(self._body)
         column = QVBoxLayout(self)
-        top.setContentsMargins(0, 0, 8, 0)
         opacity.setContentsMargins(0, 0, 10, 0)
         column.setContentsMargins(10, 6, 2, 4)
         column.setSpacing(4)
-        column.addLayout(top)
         column.addLayout(opacity)
         column.addWidget(scroll, 1)
 

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.views.buttons import IconButton
-from app.views.look import ToneLabel, bad, describe, good, heading, note, small_font
+from app.views.look import ToneLabel, bad, describe, good, note, small_font
 
 EMPTY = "Nothing runs. Segment the whole video with Ctrl+R, or train with Ctrl+T."
 
@@ -46,7 +46,6 @@ class JobsPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(10, 6, 2, 6)
         column.setSpacing(6)
-        column.addWidget(heading("Jobs"))
         column.addWidget(scroll, 1)
         self.setAccessibleName("Jobs")
 

@@ -80,7 +80,9 @@ class TopBar(QWidget):
         describe(self._device, "Device", "Where the model computes")
         describe(self._precision, "Precision", "Numbers the model computes with; auto picks")
         describe(
-            self._key_frames, "Key frames", "How many past frames a query reads; 0 is plain PSPNet"
+            self._key_frames,
+            "Key frames",
+            "How many past frames a query reads; 0: none, each frame for itself",
         )
         describe(self._radius, "Brush radius", "Brush radius in image pixels", "[ ] or Alt+wheel")
 

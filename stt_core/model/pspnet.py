@@ -93,8 +93,11 @@ class PspNet(nn.Module):
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
         for head in (self.cls, self.aux):  # start undecided, not confidently wrong
-            nn.init.normal_(head[-1].weight, std=0.01)
-            nn.init.zeros_(head[-1].bias)
+            classifier = head[-1]
+            assert isinstance(classifier, nn.Conv2d)
+            assert classifier.bias is not None
+            nn.init.normal_(classifier.weight, std=0.01)
+            nn.init.zeros_(classifier.bias)
 
     def encode(self, image: Tensor) -> Encoded:
         """``[B, 3, H, W]`` to what decoding this frame and later ones needs."""

@@ -17,6 +17,8 @@ from stt_core.formats.flo import read_flo, write_flo
 from stt_core.scenes.scene import CLASS_COUNT, Scene, SceneFrame
 
 SMALL = (160, 120)
+# The first run compiles everything: under a minute alone, minutes on a busy machine.
+pytestmark = pytest.mark.timeout(1200)
 
 
 def _warped(picture: NDArray[np.uint8], flow: NDArray[np.float32], how: int) -> NDArray[np.uint8]:
@@ -107,7 +109,7 @@ def test_the_next_frame_warped_back_is_this_frame(seed: int, index: int) -> None
     gap = np.abs(back.astype(int) - frame.image).mean(axis=-1)[seen]
     still = np.abs(following.image.astype(int) - frame.image).mean(axis=-1)[seen]
     assert np.median(gap) < 5
-    assert (gap < 20).mean() > 0.85
+    assert (gap < 15).mean() > 0.92
     assert gap.mean() < 0.65 * still.mean()
     labels = _warped(following.labels, frame.flow, cv2.INTER_NEAREST)
     assert (labels == frame.labels)[seen].mean() > 0.99

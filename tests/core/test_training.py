@@ -24,15 +24,19 @@ from stt_core.training.recipes import read_recipe
 from tests.core.models import checkpoint, images, write_clip
 
 TINY = TrainConfig(
-    steps=2, batch_size=1, crop=(64, 96), short_side=64, scale=(1.0, 1.0), save_every=1
+    steps=2, batch_size=2, crop=(64, 96), short_side=64, scale=(1.0, 1.0), save_every=1
 )
 
 
 @pytest.fixture(scope="module")
 def painted(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A clip whose upper half was painted sky and lower half road, on frames 3 and 9."""
+    """A clip with a bright upper and a dark lower half, painted sky and road on two frames."""
     folder = tmp_path_factory.mktemp("painted")
-    write_clip(folder / "clip.mp4", images(12))
+    frames = images(12)
+    for image in frames:
+        image[:32] = np.minimum(image[:32].astype(int) + 110, 255)
+        image[32:] //= 3
+    write_clip(folder / "clip.mp4", frames)
     ids = np.full((64, 96), UNLABELLED, np.uint8)
     ids[4:28], ids[36:60] = 0, 3
     for frame in (3, 9):
@@ -42,20 +46,20 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_painted_frames_are_learnt(painted: str, tmp_path: Path) -> None:
     config = replace(
-        TINY, steps=12, optimizer="adamw", learning_rate=3e-3, freeze_encoder=True, save_every=50
+        TINY, steps=60, optimizer="adamw", learning_rate=1e-2, freeze_encoder=True, save_every=50
     )
     source = open_data(painted, key_frames=7)
     steps = list(train([source], config, tmp_path / "run", init=checkpoint()))
-    assert [s.step for s in steps] == list(range(1, 13))
-    assert steps[-1].loss < 0.6 * steps[0].loss
+    assert [s.step for s in steps] == list(range(1, 61))
+    assert steps[-1].loss < 0.3 * steps[0].loss
     trained = load_checkpoint(tmp_path / "run" / "last.safetensors")
-    assert trained.header.step == 12
-    assert trained.header.lineage == ("run: 12 steps",)
+    assert trained.header.step == 60
+    assert trained.header.lineage == ("run: 60 steps",)
     path = Path(painted.removeprefix("video:").partition(",")[0])
     with open_media(path) as media:
         labels = Engine(Network(trained, device="cpu", precision="fp32"), media).segment(9).labels
-    assert (labels[8:24] == 0).mean() > 0.9
-    assert (labels[40:56] == 3).mean() > 0.9
+    assert (labels[8:24] == 0).mean() > 0.8
+    assert (labels[40:56] == 3).mean() > 0.8
 
 
 def test_a_run_leaves_its_config_and_a_line_a_step(painted: str, tmp_path: Path) -> None:
@@ -215,6 +219,7 @@ def test_shipped_recipes_are_sound() -> None:
     ("text", "message"),
     [
         ("steps = 0", "steps and batch_size must be positive"),
+        ("batch_size = 1", "batch_size must be at least 2 where the encoder learns"),
         ("stepz = 3", "wrong at 'stepz'"),
         ("crop = [9, 8]", "multiples of 8"),
         ("steps =", "cannot read the recipe"),
