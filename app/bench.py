@@ -140,14 +140,17 @@ def _start_rows(starts: int) -> list[Row]:
 
 
 def start_in_process(*, until_model: bool = False) -> dict[str, Any]:
-    """What :func:`tell_start` tells in a new process.
+    """Start the program as a person does; return what :func:`watch_start` tells.
 
     Raises:
         SttError: the window did not start.
     """
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    code = f"from app.bench import tell_start; tell_start({perf_counter()}, {until_model})"
+    code = (
+        "import sys; from app import bench, cli; "
+        f"bench.watch_start({perf_counter()}, {until_model}); sys.exit(cli.main(['open']))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": path},
@@ -162,14 +165,14 @@ def start_in_process(*, until_model: bool = False) -> dict[str, Any]:
     return told
 
 
-def tell_start(begun: float, until_model: bool) -> None:
-    """Start the program as a person does, print a JSON object about that, and end it.
+def watch_start(begun: float, until_model: bool) -> None:
+    """Have the window that is started next print a JSON object about its start, and close.
 
     Args:
         begun: `perf_counter` of the process that began this one; all processes share its clock.
         until_model: go on until the model is loaded.
     """
-    from app import cli, startup
+    from app import startup
 
     start = startup.start
 
@@ -194,7 +197,6 @@ def tell_start(begun: float, until_model: bool) -> None:
         start(window, wanted, media)
 
     startup.start = start_watched
-    sys.exit(cli.main(["open"]))
 
 
 class Heartbeat:

@@ -66,12 +66,16 @@ class Controller(QObject):
         super().__init__()
         self._jobs = jobs
         self._make_session = make_session
-        self._session: Session | None = None  # made and used on the INFER lane only
+        # these four are touched on the INFER lane only
+        self._session: Session | None = None
+        self._session_media: Path | None = None
+        self._session_choice: ModelChoice | None = None
+        self._session_model: ModelFacts | None = None
         self._reader: MediaSource | None = None  # used on the DECODE lane only
         self.painting = Painting(jobs, self)
         self.media: MediaFacts | None = None
         self.model: ModelFacts | None = None
-        self.choice = ModelChoice("")
+        self.choice = self._choice_in_use = ModelChoice("")
         self.frame = 0
         self.query: Query | None = None
         self._wanted_first: tuple[int, Query | None] = (0, None)
@@ -103,12 +107,7 @@ class Controller(QObject):
         self.cancel_pass()
         self.choice = choice
         self.model_loading.emit(Path(choice.name).stem)
-        self._jobs.start(
-            Lane.INFER,
-            Slot.SETUP,
-            partial(self._load, choice, self.media.path if self.media else None),
-            on_done=self._on_loaded,
-        )
+        self._set_up()
 
     def choose_model(self, name: str) -> None:
         self.load_model(replace(self.choice, name=name, key_frames=None))
@@ -238,19 +237,18 @@ class Controller(QObject):
 
     # On the INFER lane, which alone touches the session.
 
-    def _load(
+    def _infer_set_up(
         self, choice: ModelChoice, media: Path | None
     ) -> Generator[None, None, tuple[ModelFacts, tuple[str, ...]]]:
-        if self._session is None:
-            self._session = self._make_session()
-            if media is not None:
-                yield from self._session.open(media)
-        facts = yield from self._session.load(choice)
-        return facts, (yield from self._session.devices())
-
-    def _infer_open(self, path: Path) -> Generator[None, None, None]:
-        if self._session is not None:
-            yield from self._session.open(path)
+        """Bring the session to this model and medium; only what differs is done."""
+        session = self._made()
+        if media is not None and media != self._session_media:
+            yield from session.open(media)
+            self._session_media = media
+        if self._session_model is None or choice != self._session_choice:
+            self._session_model = yield from session.load(choice)
+            self._session_choice = choice
+        return self._session_model, (yield from session.devices())
 
     def _infer(self, index: int) -> Generator[None, None, Prediction]:
         return (yield from self._made().predict(index))
@@ -279,20 +277,43 @@ class Controller(QObject):
         size = f"{media.width}x{media.height}"
         opened = f"{media.path.name}: {media.frames} frames, {size}, {media.fps:.2f} fps"
         self.said.emit("  ".join([opened, *media.warnings]))
-        if self._session is not None:
-            self._jobs.start(Lane.INFER, Slot.SETUP, partial(self._infer_open, media.path))
+        if self.choice.name:
+            self._set_up()
         frame, query = self._wanted_first
         self.query = query
         self.show_frame(frame)
 
-    def _on_loaded(self, loaded: tuple[ModelFacts, tuple[str, ...]]) -> None:
-        self.model, devices = loaded
+    def _set_up(self) -> None:
+        """Ask for the model and the medium that are wanted now; a newer wish replaces this one."""
+        media = self.media.path if self.media else None
+        self._jobs.start(
+            Lane.INFER,
+            Slot.SETUP,
+            partial(self._infer_set_up, self.choice, media),
+            on_done=partial(self._on_set_up, self.choice),
+            on_failed=self._on_set_up_failed,
+        )
+
+    def _on_set_up(self, choice: ModelChoice, loaded: tuple[ModelFacts, tuple[str, ...]]) -> None:
+        self._choice_in_use = choice
+        facts, devices = loaded
         self.devices_changed.emit(devices)
+        if facts is not self.model:
+            self._use(facts)
+
+    def _on_set_up_failed(self, error: Exception) -> None:
+        """Stay with the model there was."""
+        self.choice = self._choice_in_use
+        if self.model is not None:
+            self.model_changed.emit(self.model)
+        self._jobs.failed.emit(error)
+
+    def _use(self, model: ModelFacts) -> None:
+        self.model = model
         self._forget_predictions(self.media.frames if self.media else 0)
-        self.painting.set_classes(self.model.classes)
-        self.model_changed.emit(self.model)
+        self.painting.set_classes(model.classes)
+        self.model_changed.emit(model)
         if self.media is not None:
-            self._jobs.start(Lane.INFER, Slot.SETUP, partial(self._infer_open, self.media.path))
             self.show_frame(self.frame)
 
     def _show_picture(self) -> None:

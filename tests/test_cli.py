@@ -685,7 +685,7 @@ def test_demo_without_a_display(place: Path) -> None:
 def test_usage_error_ends_with_2_and_json(
     words: Sequence[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran = call(capsys, *words, "--json")
+    ran = call(capsys, words[0], "--json", *words[1:])
     assert ran.code == 2
     # older versions of typer write MEDIA here
     assert sentence.lower() in ran.told["error"].lower()

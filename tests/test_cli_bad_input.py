@@ -585,6 +585,7 @@ def refused_training(
         ("crop = [63, 64]", "crop sides must be multiples of 8"),
         ("scale = [nan, 1.0]", "scale must be a rising positive pair"),
         ("model = 'unet'", "is wrong at 'model'"),
+        ("batch_size = 1", "batch_size must be at least 2 where the encoder learns"),
     ],
 )
 def test_bad_recipe(

@@ -203,7 +203,8 @@ class ClassRow(QFrame):
             "Show or hide; double-click: only this class",
             side=24,
         )
-        self.eye.setVisible(index != VOID)
+        if index == VOID:  # never setVisible(True): without a parent yet, it would be a window
+            self.eye.hide()
         self.eye.clicked.connect(partial(self.eye_clicked.emit, index))
         self.eye.installEventFilter(self)
         self._name = QLabel(label_class.name)

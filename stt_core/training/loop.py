@@ -74,8 +74,6 @@ def train(
         OutputError: the run folder cannot be written.
     """
     classes = _common_classes(sources)
-    # Gradients fade into denormal numbers, on which some CPUs take ten times as long.
-    torch.set_flush_denormal(True)
     torch.manual_seed(config.seed)  # weights and dropout; data has generators of its own
     checkpoint = _start(classes, config, init, sources)
     make_folder(out)

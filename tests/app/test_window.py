@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QMessageBox
+from PySide6.QtWidgets import QApplication, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app.controller import PASS_JOB
@@ -45,7 +45,9 @@ def window(qtbot: QtBot) -> Iterator[MainWindow]:
     qtbot.addWidget(window)
     window.resize(1280, 720)
     window.show()
-    qtbot.waitExposed(window)
+    window.activateWindow()
+    with qtbot.waitActive(window):
+        pass
     yield window
     window.close()
 
@@ -98,6 +100,14 @@ def test_open_shows_the_right_frame_and_its_labels(
     assert opened.display.timeline.frame_box.value() == 12
 
 
+def test_no_part_ever_flashes_up_as_a_window_of_its_own(
+    qtbot: QtBot, opened: MainWindow
+) -> None:
+    assert opened.isActiveWindow()
+    shown = [w for w in QApplication.topLevelWidgets() if w.isVisible()]
+    assert shown == [opened]
+
+
 def test_arrow_keys_step_and_ends_are_ends(qtbot: QtBot, opened: MainWindow) -> None:
     canvas = opened.display.canvas
     canvas.setFocus()
@@ -122,8 +132,12 @@ def test_scrubbing_ends_on_the_last_frame_asked_for(qtbot: QtBot, opened: MainWi
         timeout=SLOW,
         check_params_cb=lambda p: p is not None and p.frame == 27,
     ):
-        for index in (3, 20, 8, 15, 27):
-            scrubber.moved.emit(index)
+        middle = scrubber.height() // 2
+        at = [QPoint(round(scrubber.position_of(i)), middle) for i in (3, 20, 8, 15, 27)]
+        qtbot.mousePress(scrubber, Qt.MouseButton.LeftButton, pos=at[0])
+        for point in at[1:]:
+            qtbot.mouseMove(scrubber, point)
+        qtbot.mouseRelease(scrubber, Qt.MouseButton.LeftButton, pos=at[-1])
     assert opened.display._prediction is not None
     assert opened.display._prediction.frame == 27
     _wait_frame(qtbot, opened, 27)
