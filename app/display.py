@@ -16,7 +16,7 @@ from app.views.topbar import TopBar
 from stt_core.drawing import need_rgba, veil_rgba
 from stt_core.labels import UNLABELLED, VOID, LabelClass, palette_rgba
 from stt_core.media.frame import Frame
-from stt_core.results import LookBack, Prediction
+from stt_core.results import LookBack, Prediction, Timings
 
 _VOID_COLOR = (235, 64, 220)
 _PAINTED_ALPHA = 225
@@ -99,9 +99,7 @@ class Display(QObject):
         self.canvas.show_labels(None if prediction is None else prediction.labels)
         self._draw_layer()
         if prediction is not None:
-            times = prediction.timings
-            spent = times.decode + times.network + times.postprocess
-            self.status.show_speed(f"frame in {spent * 1000:.0f} ms, {1 / spent:.1f} fps")
+            self.status.show_speed(_speed(prediction.timings))
 
     def show_look(self, look: LookBack | None) -> None:
         self._look = look
@@ -216,3 +214,12 @@ class Display(QObject):
         image = frame.image if frame is not None and frame.index == look.frame else None
         if image is not None:
             self.key_strip.show_look_back(look, image, self._head, self._per_frame)
+
+
+def _speed(times: Timings) -> str:
+    """How long a prediction took; frames a second only where one frame meant one encoder pass."""
+    spent = times.decode + times.network + times.postprocess
+    text = f"frame in {spent * 1000:.0f} ms"
+    if times.encoder_passes == 1:
+        return f"{text}, {1 / spent:.1f} fps"
+    return f"{text}, {times.encoder_passes} frames encoded"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import (
     QDockWidget,
     QFileDialog,
@@ -34,6 +34,7 @@ from stt_core.formats.model_file import bundled_models, read_header
 from stt_core.resources import SAMPLE_CLIP, resource_path
 
 _MEDIA_FILTER = "Video (*.mp4 *.mkv *.avi *.mov *.ts *.webm *.m4v *.mpg);;All files (*)"
+_DOCK_HEIGHTS = [330, 400, 90]
 _MODEL_FILTER = "Model (*.safetensors)"
 
 
@@ -89,13 +90,11 @@ class MainWindow(QMainWindow):
         column.addWidget(self.display.timeline)
         self.setCentralWidget(centre)
         self.setStatusBar(self.display.status)
-        docks = [
+        self._docks = [
             self._add_dock("Classes", self.display.classes),
             self._add_dock("Inspector", self.display.inspector),
             self._add_dock("Jobs", self.jobs_panel),
         ]
-        self.resizeDocks(docks, [290, 430, 120], Qt.Orientation.Vertical)
-        self.resizeDocks(docks[:1], [330], Qt.Orientation.Horizontal)
 
     def _add_dock(self, name: str, widget: QWidget) -> QDockWidget:
         dock = QDockWidget(name, self)
@@ -248,6 +247,12 @@ class MainWindow(QMainWindow):
     def _about_model(self) -> None:
         name = Path(self._controller.choice.name).stem or "No model"
         QMessageBox.information(self, "About the model", f"{name}\n\n{self._licence}")
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._settings.layout()[1].isEmpty():  # sizes count only once the window has its own
+            self.resizeDocks(self._docks, _DOCK_HEIGHTS, Qt.Orientation.Vertical)
+            self.resizeDocks(self._docks[:1], [340], Qt.Orientation.Horizontal)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

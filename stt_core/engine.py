@@ -45,6 +45,7 @@ class Engine:
         self._budget = cache_bytes
         self._held = 0
         self._decoded: tuple[int, Decoded] | None = None
+        self._passes = 0
 
     @property
     def cached_bytes(self) -> int:
@@ -61,6 +62,7 @@ class Engine:
         frame = self.media[index]
         decoding = perf_counter() - start
         start = perf_counter()
+        before = self._passes
         current, memory = yield from self._read(index)
         decoded = self._decode(index, current, memory)
         self.network.synchronise()
@@ -71,7 +73,12 @@ class Engine:
         selected = np.zeros(current.size, np.bool_)
         selected.flat[decoded.queries[0].cpu().numpy()] = True
         need = decoded.need[0].float().cpu().numpy().reshape(current.size)
-        times = Timings(decode=decoding, network=computing, postprocess=finishing)
+        times = Timings(
+            decode=decoding,
+            network=computing,
+            postprocess=finishing,
+            encoder_passes=self._passes - before,
+        )
         return Prediction(index, found.labels, found.confidence, selected, need, times)
 
     def look_back(self, index: int, x: int, y: int, *, force: bool = False) -> LookBack:
@@ -160,14 +167,18 @@ class Engine:
         encoded: dict[int, Encoded] = {}
         for i in wanted:
             if i not in self._features:
-                self._keep(i, self.network.encode(self.media[i].image))
+                self._keep(i, self._encode(i))
                 yield
             if i in self._features:  # a look-back in between may have evicted it
                 self._features.move_to_end(i)
                 encoded[i] = self._features[i]
             else:
-                encoded[i] = self.network.encode(self.media[i].image)
+                encoded[i] = self._encode(i)
         return encoded[index], [encoded[i] for i in self._key_frames(index)]
+
+    def _encode(self, index: int) -> Encoded:
+        self._passes += 1
+        return self.network.encode(self.media[index].image)
 
     def _decode(self, index: int, current: Encoded, memory: list[Encoded]) -> Decoded:
         if self._decoded is None or self._decoded[0] != index:

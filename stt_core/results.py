@@ -21,6 +21,8 @@ class Timings:
     """Image to logits: resize, normalise, the encoder passes that were not cached, the block."""
     postprocess: float
     """Logits to label map at the image's size."""
+    encoder_passes: int
+    """How many frames had to be encoded for it: 1 in the steady state, 0 where all were cached."""
 
 
 @dataclass(frozen=True, slots=True)
