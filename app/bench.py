@@ -282,7 +282,7 @@ def _look_around(
 ) -> None:
     """Scrub, ask and step through a clip just opened, noting how long the window took for each."""
     times["scrub, to the picture"].append(person.scrub(_FAR))
-    times["click to attention, nothing cached"].append(person.ask(pixels[0]))
+    times["click to attention, on a frame just scrubbed to"].append(person.ask(pixels[0]))
     person.settle()
     times["click to attention, first on a frame"].append(person.ask(pixels[0]))
     times["click to attention"] += [person.ask(pixel) for pixel in pixels[1:]]

@@ -15,10 +15,10 @@ from time import perf_counter
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.cache import ByteCache
 from app.facts import MediaFacts, ModelChoice, ModelFacts, Session
 from app.jobs import Jobs, Lane, Slot
 from app.painting import Painting
+from stt_core.cache import ByteCache
 from stt_core.config import Precision
 from stt_core.errors import MediaError
 from stt_core.media.frame import Frame

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.window import MainWindow
 
 SAMPLE_FRAME = 40
-SAMPLE_PIXEL = (240, 200)
+SAMPLE_PIXEL = (372, 190)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Every hyper-parameter of a model stands in one of these and travels in its model
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -167,10 +168,24 @@ class TrainConfig:
     save_every: int = 200
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"steps and batch_size must be positive, got {self.steps=} {self.batch_size=}"
-            )
+        for name in ("steps", "batch_size", "save_every", "short_side"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in (
+            "learning_rate",
+            "head_rate_factor",
+            "momentum",
+            "weight_decay",
+            "warmup_steps",
+            "poly_power",
+            "aux_weight",
+            "class_balance",
+            "seed",
+        ):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.key_frames <= MAX_KEY_FRAMES:
+            raise ValueError(f"key_frames must be in 0..{MAX_KEY_FRAMES}, got {self.key_frames}")
         if self.batch_size == 1 and not self.freeze_encoder:
             raise ValueError(
                 "batch_size must be at least 2 where the encoder learns: its batch norms cannot "
@@ -178,5 +193,5 @@ class TrainConfig:
             )
         if any(side < 8 or side % 8 for side in self.crop):
             raise ValueError(f"crop sides must be multiples of 8, got {self.crop}")
-        if not 0 < self.scale[0] <= self.scale[1]:
+        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise ValueError(f"scale must be a rising positive pair, got {self.scale}")

@@ -7,13 +7,13 @@ the frames before it, never on what was asked before.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Generator
 from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
 
+from stt_core.cache import ByteCache
 from stt_core.config import SttConfig
 from stt_core.media.frame import Frame, past_frames
 from stt_core.media.source import MediaSource
@@ -41,16 +41,14 @@ class Engine:
     ) -> None:
         self.network = network
         self.media = media
-        self._features: OrderedDict[int, Encoded] = OrderedDict()
-        self._budget = cache_bytes
-        self._held = 0
+        self._features: ByteCache[Encoded] = ByteCache(cache_bytes, least=network.key_frames + 1)
         self._decoded: tuple[int, Decoded] | None = None
         self._passes = 0
 
     @property
     def cached_bytes(self) -> int:
         """What the cached features take."""
-        return self._held
+        return self._features.held
 
     def segment(self, index: int) -> Prediction:
         """Segment one frame, whatever that takes."""
@@ -166,14 +164,12 @@ class Engine:
         wanted = [*reversed(self._key_frames(index)), index]
         encoded: dict[int, Encoded] = {}
         for i in wanted:
-            if i not in self._features:
-                self._keep(i, self._encode(i))
+            held = self._features.get(i)
+            if held is None:
+                held = self._encode(i)
+                self._features.put(i, held, held.nbytes)
                 yield
-            if i in self._features:  # a look-back in between may have evicted it
-                self._features.move_to_end(i)
-                encoded[i] = self._features[i]
-            else:
-                encoded[i] = self._encode(i)
+            encoded[i] = held
         return encoded[index], [encoded[i] for i in self._key_frames(index)]
 
     def _encode(self, index: int) -> Encoded:
@@ -184,14 +180,6 @@ class Engine:
         if self._decoded is None or self._decoded[0] != index:
             self._decoded = (index, self.network.decode(current, memory))
         return self._decoded[1]
-
-    def _keep(self, index: int, encoded: Encoded) -> None:
-        self._features[index] = encoded
-        self._held += encoded.nbytes
-        least = self.network.key_frames + 1
-        while self._held > self._budget and len(self._features) > least:
-            _, dropped = self._features.popitem(last=False)
-            self._held -= dropped.nbytes
 
 
 def run(steps: Generator[object, None, Answer]) -> Answer:

@@ -53,7 +53,20 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(_sentence(path, error)) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """The system's refusal to write `path`, in a sentence."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        reason = "the disk is full. Free some space, or choose another folder."
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        reason = "permission denied. Choose a folder you may write to."
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST):
+        reason = "a file stands where a folder is needed. Choose another folder."
+    else:
+        reason = f"{error.strerror or error}."
+    return OutputError(f"cannot write {path}: {reason}")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -97,15 +110,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _sentence(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"cannot write {path}: the disk is full. Free some space, or choose another folder."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"cannot write {path}: permission denied. Choose a folder you may write to."
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return (
-            f"cannot write {path}: a file stands where a folder is needed. Choose another folder."
-        )
-    return f"cannot write {path}: {error.strerror or error}."

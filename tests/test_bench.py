@@ -118,6 +118,6 @@ def test_the_window_group_measures_each_thing_a_person_does(small_model: Path) -
     assert {name for name in names if "click to attention" in name} == {
         "click to attention",
         "click to attention, first on a frame",
-        "click to attention, nothing cached",
+        "click to attention, on a frame just scrubbed to",
     }
     assert {"first paint", "frame step", "scrub, to the picture"} <= set(names)

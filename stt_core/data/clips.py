@@ -22,6 +22,10 @@ class LabelledClip:
     past: tuple[NDArray[np.uint8], ...]
     """``[H, W, 3]`` each, newest first; fewer where there are fewer."""
 
+    @property
+    def nbytes(self) -> int:
+        return self.image.nbytes + self.labels.nbytes + sum(image.nbytes for image in self.past)
+
 
 class ClipSource(Protocol):
     """A set of clips to learn from. Belongs to one thread."""

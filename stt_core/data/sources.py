@@ -8,13 +8,13 @@ video:FILE,labels=DIR  a video or image folder with label PNGs named by frame nu
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stt_core.cache import ByteCache
 from stt_core.data.clips import ClipSource, LabelledClip
 from stt_core.errors import TrainingError
 from stt_core.labels import UNLABELLED, VOID, LabelClass, read_classes, read_label_png
@@ -74,17 +74,17 @@ class SceneClips:
         self.classes = camvid_classes()
         self._seeds = seeds
         self._key_frames = key_frames
-        self._cache: OrderedDict[int, LabelledClip] = OrderedDict()
-        self._held = 0
+        self._cache: ByteCache[LabelledClip] = ByteCache(_CACHE_BYTES)
 
     def __len__(self) -> int:
         return len(self._seeds) * SCENE_FRAMES
 
     def __getitem__(self, index: int) -> LabelledClip:
-        if index not in self._cache:
-            self._keep(index, self._render(index))
-        self._cache.move_to_end(index)
-        return self._cache[index]
+        clip = self._cache.get(index)
+        if clip is None:
+            clip = self._render(index)
+            self._cache.put(index, clip, clip.nbytes)
+        return clip
 
     def _render(self, index: int) -> LabelledClip:
         seed, which = self._seeds[index // SCENE_FRAMES], index % SCENE_FRAMES
@@ -97,14 +97,6 @@ class SceneClips:
             scene.frame(i, with_flow=False).image for i in past_frames(frame, self._key_frames)
         )
         return LabelledClip(target.image, target.labels, past)
-
-    def _keep(self, index: int, clip: LabelledClip) -> None:
-        self._cache[index] = clip
-        size = clip.image.nbytes * (1 + len(clip.past)) + clip.labels.nbytes
-        self._held += size
-        while self._held > _CACHE_BYTES:
-            self._cache.popitem(last=False)
-            self._held -= size
 
 
 class CamVidClips:

@@ -6,6 +6,7 @@ rebuild the model and to use it stands there; nothing in the file is ever execut
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -91,7 +92,7 @@ def find_model(name: str) -> Path:
     if name in bundled:
         return bundled[name]
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     raise CheckpointError(
         f"there is no model {name}: give the path of a .safetensors file, or one of the bundled "

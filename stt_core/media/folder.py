@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,9 +12,9 @@ from natsort import natsorted
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from stt_core.cache import ByteCache
 from stt_core.errors import MediaError
-from stt_core.media.cache import CACHE_BYTES, FrameCache
-from stt_core.media.frame import Frame
+from stt_core.media.frame import CACHE_BYTES, Frame
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -54,9 +55,9 @@ class ImageFolder:
         self.path = Path(path)
         self.fps = float(fps)
         self.warnings: tuple[str, ...] = ()
-        self._files = (self.path,) if self.path.is_file() else image_files(self.path)
+        self._files = (self.path,) if os.path.isfile(self.path) else image_files(self.path)
         self.width, self.height = _common_size(self._files)
-        self._cache = FrameCache(cache_bytes)
+        self._cache = ByteCache[Frame](cache_bytes)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -73,7 +74,7 @@ class ImageFolder:
         if frame is None:
             file = self._files[index]
             frame = Frame(index, self._read(file), self.time_of(index), file.name)
-            self._cache.put(frame)
+            self._cache.put(index, frame, frame.image.nbytes)
         return frame
 
     def time_of(self, index: int) -> float:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+CACHE_BYTES = 128 * 2**20
+"""Of decoded frames a reader keeps: 20 of 2048 x 1024, more than one prediction reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

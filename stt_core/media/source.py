@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -56,7 +57,7 @@ def open_media(path: Path | str) -> MediaSource:
         MediaError: the path names none of these, or it is damaged beyond use.
     """
     path = Path(path)
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES):
+    if path.is_dir() or (os.path.isfile(path) and path.suffix.lower() in IMAGE_SUFFIXES):
         return ImageFolder(path)
     return VideoFile(path)
 

@@ -6,6 +6,7 @@ the first, the last groups of a file that was cut off, and all of a file that ke
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def survey(path: Path) -> Survey:
 
 
 def _require_file(path: Path) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):
         what = "is not a file" if path.exists() else "does not exist"
         raise MediaError(f"{path} {what}. Check the name, or whether its disk is connected.")
     if not path.stat().st_size:

@@ -17,10 +17,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from stt_core.cache import ByteCache
 from stt_core.errors import MediaError
-from stt_core.media.cache import CACHE_BYTES, FrameCache
 from stt_core.media.decoder import Decoder
-from stt_core.media.frame import Frame
+from stt_core.media.frame import CACHE_BYTES, Frame
 from stt_core.media.orientation import orientation_of
 from stt_core.media.packets import entry_points
 from stt_core.media.survey import survey
@@ -58,7 +58,7 @@ class VideoFile:
         self.fps, self.warnings = found.fps, found.warnings
         self._table, self._index = found.table, found.index
         self._cache_bytes = cache_bytes
-        self._cache = FrameCache(cache_bytes)
+        self._cache = ByteCache[Frame](cache_bytes)
         self._to_rgb = VideoReformatter()  # one for all: each keeps tables and threads
         self._damaged: set[int] = set()
         self._closed = False
@@ -194,7 +194,8 @@ class VideoFile:
         for rank in sorted(rank for rank in self._ready if rank <= index):
             picture = self._ready.pop(rank)
             if rank == index or not picture.is_corrupt:
-                self._cache.put(Frame(rank, self._image(picture, rank), self.time_of(rank), ""))
+                decoded = Frame(rank, self._image(picture, rank), self.time_of(rank), "")
+                self._cache.put(rank, decoded, decoded.image.nbytes)
         frame = self._cache.get(index)
         assert frame is not None
         return frame

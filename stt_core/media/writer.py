@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -17,9 +18,19 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from stt_core.errors import OutputError
+from stt_core.files import unwritable
 
 _FASTSTART = {".mp4", ".m4v", ".mov"}
 _MAX_RATE_DENOMINATOR = 1001  # of 30000 / 1001; MPEG-4 allows no large ones
+_SYSTEM_REFUSES = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+}
 _BT709 = 1  # the code of its matrix in FFmpeg
 
 
@@ -176,6 +187,8 @@ class VideoWriter:
             self._partial.unlink(missing_ok=True)
 
     def _failure(self, error: Exception) -> OutputError:
+        if isinstance(error, OSError) and error.errno in _SYSTEM_REFUSES:
+            return unwritable(self.path, error)
         reason = getattr(error, "strerror", None) or error
         return OutputError(
             f"{self.path} could not be written ({reason}). Check that the folder exists, may be "

@@ -45,6 +45,18 @@ class SttBlock(nn.Module):
             nn.Linear(config.ffn_factor * width, width),
         )
         self.dropout = nn.Dropout(config.dropout)
+        self._start_as_similarity()
+
+    @torch.no_grad()
+    def _start_as_similarity(self) -> None:
+        """Begin as a mean of the past weighted by likeness (our choice; the paper is silent).
+
+        From random projections a short training hardly leaves the uniform mean over 407 keys.
+        """
+        starts = ((self.q_proj, 2**0.5), (self.k_proj, 2**0.5), (self.v_proj, 1.0))
+        for layer, gain in (*starts, (self.o_proj, 0.5)):
+            layer.weight.normal_(std=0.02).add_(gain * torch.eye(layer.in_features))
+            layer.bias.zero_()
 
     def attend(self, rows: Tensor, positions: Tensor, memory: Sequence[Encoded]) -> Tensor:
         """The block for queries ``[B, Q, d]`` at `positions` ``[B, Q]``: ``[B, Q, d]``."""

@@ -95,7 +95,7 @@ def train(
                 recent = recent * (1 - _MOMENTUM_WINDOW) + counted
                 mean = mean_iou(recent.round().astype(np.int64))
                 told = TrainStep(step, config.steps, loss, mean, rate, perf_counter() - start)
-                log.write(json.dumps(asdict(told)) + "\n")
+                log.write(_line(told))
                 log.flush()
                 if step % config.save_every == 0 or step == config.steps:
                     _save(out, checkpoint, learner.model, step)
@@ -205,6 +205,12 @@ class _Learner:
             coarse.to(torch.uint8).cpu().numpy(),
             logits.shape[1],
         )
+
+
+def _line(step: TrainStep) -> str:
+    """Strict JSON: a mean over no labelled pixel is null."""
+    facts = {k: None if v != v else v for k, v in asdict(step).items()}
+    return json.dumps(facts) + "\n"
 
 
 def _common_classes(sources: Sequence[ClipSource]) -> tuple[LabelClass, ...]:

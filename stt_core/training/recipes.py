@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def read_recipe(name: str) -> TrainConfig:
     """
     path = Path(name)
     shipped = {p.stem: p for p in sorted(resource_path("recipes").glob("*.toml"))}
-    if not path.is_file():
+    if not os.path.isfile(path):
         if name not in shipped:
             raise TrainingError(
                 f"there is no recipe {name}: give the path of a .toml file, or one of the shipped "

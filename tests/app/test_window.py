@@ -100,9 +100,7 @@ def test_open_shows_the_right_frame_and_its_labels(
     assert opened.display.timeline.frame_box.value() == 12
 
 
-def test_no_part_ever_flashes_up_as_a_window_of_its_own(
-    qtbot: QtBot, opened: MainWindow
-) -> None:
+def test_no_part_ever_flashes_up_as_a_window_of_its_own(qtbot: QtBot, opened: MainWindow) -> None:
     assert opened.isActiveWindow()
     shown = [w for w in QApplication.topLevelWidgets() if w.isVisible()]
     assert shown == [opened]

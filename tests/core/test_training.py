@@ -218,7 +218,13 @@ def test_shipped_recipes_are_sound() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("steps = 0", "steps and batch_size must be positive"),
+        ("steps = 0", "steps must be at least 1"),
+        ("learning_rate = nan", "learning_rate must be 0 or more"),
+        ("weight_decay = -1.0", "weight_decay must be 0 or more"),
+        ("save_every = 0", "save_every must be at least 1"),
+        ("key_frames = 30", "key_frames must be in"),
+        ("short_side = -5", "short_side must be at least 1"),
+        ("scale = [1.0, inf]", "rising positive pair"),
         ("batch_size = 1", "batch_size must be at least 2 where the encoder learns"),
         ("stepz = 3", "wrong at 'stepz'"),
         ("crop = [9, 8]", "multiples of 8"),

@@ -9,14 +9,16 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Value]):
-    """Keeps at least the newest value, whatever it takes.
+    """Keeps the newest few values whatever they take. Not thread-safe.
 
     Args:
         budget: bytes to keep.
+        least: how many values to keep even beyond the budget.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, *, least: int = 1) -> None:
         self._budget = budget
+        self._least = least
         self._values: OrderedDict[int, tuple[Value, int]] = OrderedDict()
         self.held = 0
 
@@ -40,7 +42,7 @@ class ByteCache(Generic[Value]):
         self._values[key] = (value, nbytes)
         self.held += nbytes
         gone = []
-        while self.held > self._budget and len(self._values) > 1:
+        while self.held > self._budget and len(self._values) > self._least:
             oldest = next(iter(self._values))
             self._forget(oldest)
             gone.append(oldest)
