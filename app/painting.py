@@ -32,6 +32,8 @@ class Painting(QObject):
 
     def __init__(self, jobs: Jobs, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.recipe = "fine-tune"
+        """What fine-tuning follows: a shipped recipe's name, or the path of one."""
         self._jobs = jobs
         self._media: MediaFacts | None = None
         self._classes: tuple[LabelClass, ...] = ()
@@ -92,7 +94,7 @@ class Painting(QObject):
             return
         run = runs_folder(media.sha256) / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         data = f"video:{media.path},labels={self.folder}"
-        words = ["train", "fine-tune", "--data", data, "--init", str(model.path), "--out", str(run)]
+        words = ["train", self.recipe, "--data", data, "--init", str(model.path), "--out", str(run)]
         self.job_started.emit(TRAIN_JOB, f"Fine-tune on {len(self._store)} painted frames")
         start = partial(self._start_training, words, run, on_model)
         self._jobs.write(lambda: None, on_done=lambda _: start())  # after every stroke is on disk
