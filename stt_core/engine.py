@@ -25,6 +25,8 @@ Answer = TypeVar("Answer")
 Steps = Generator[None, None, Answer]
 
 DEFAULT_CACHE_BYTES = 1 << 30
+_DECODED_BYTES = 32 << 20
+"""Of stride-8 logits and queries: a click on a frame that was shown needs no decoding."""
 
 
 class Engine:
@@ -42,7 +44,7 @@ class Engine:
         self.network = network
         self.media = media
         self._features: ByteCache[Encoded] = ByteCache(cache_bytes, least=network.key_frames + 1)
-        self._decoded: tuple[int, Decoded] | None = None
+        self._decoded: ByteCache[Decoded] = ByteCache(_DECODED_BYTES)
         self._passes = 0
 
     @property
@@ -177,9 +179,11 @@ class Engine:
         return self.network.encode(self.media[index].image)
 
     def _decode(self, index: int, current: Encoded, memory: list[Encoded]) -> Decoded:
-        if self._decoded is None or self._decoded[0] != index:
-            self._decoded = (index, self.network.decode(current, memory))
-        return self._decoded[1]
+        held = self._decoded.get(index)
+        if held is None:
+            held = self.network.decode(current, memory)
+            self._decoded.put(index, held, held.nbytes)
+        return held
 
 
 def run(steps: Generator[object, None, Answer]) -> Answer:

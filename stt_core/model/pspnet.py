@@ -50,6 +50,10 @@ class Decoded(NamedTuple):
     queries: Tensor  # [B, Q] long, positions that attended; Q = 0 without key frames
     need: Tensor  # [B, N] D_NSM; zeros where selection did not run
 
+    @property
+    def nbytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in self)
+
 
 class PyramidPooling(nn.Module):
     """Averages of the map over 1, 4, 9 and 36 regions, beside the map (Zhao et al. 2017)."""

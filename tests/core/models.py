@@ -13,6 +13,7 @@ from stt_core.config import Preprocess, PspNetConfig, SttConfig
 from stt_core.data.sources import camvid_classes
 from stt_core.formats.model_file import ModelHeader
 from stt_core.media.writer import VideoWriter
+from stt_core.model.stt import SttPspNet
 
 
 def pspnet_config() -> PspNetConfig:
@@ -34,6 +35,10 @@ def checkpoint(config: PspNetConfig | SttConfig | None = None, seed: int = 0) ->
         if isinstance(part, torch.nn.BatchNorm2d):
             part.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
             part.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+    if isinstance(made.model, SttPspNet):
+        # untrained features are large: likeness of them would be a maximum, not a softmax
+        for projection in (made.model.stt.q_proj, made.model.stt.k_proj):
+            torch.nn.init.normal_(projection.weight, std=0.1)
     torch.nn.init.normal_(made.model.cls[4].weight, std=0.3)  # type: ignore[arg-type]
     return made
 
