@@ -68,7 +68,7 @@ class Controller(QObject):
         self._make_session = make_session
         # these four are touched on the INFER lane only
         self._session: Session | None = None
-        self._session_media: Path | None = None
+        self._session_media: MediaFacts | None = None
         self._session_choice: ModelChoice | None = None
         self._session_model: ModelFacts | None = None
         self._reader: MediaSource | None = None  # used on the DECODE lane only
@@ -238,12 +238,12 @@ class Controller(QObject):
     # On the INFER lane, which alone touches the session.
 
     def _infer_set_up(
-        self, choice: ModelChoice, media: Path | None
+        self, choice: ModelChoice, media: MediaFacts | None
     ) -> Generator[None, None, tuple[ModelFacts, tuple[str, ...]]]:
         """Bring the session to this model and medium; only what differs is done."""
         session = self._made()
         if media is not None and media != self._session_media:
-            yield from session.open(media)
+            yield from session.open(media.path)
             self._session_media = media
         if self._session_model is None or choice != self._session_choice:
             self._session_model = yield from session.load(choice)
@@ -285,11 +285,10 @@ class Controller(QObject):
 
     def _set_up(self) -> None:
         """Ask for the model and the medium that are wanted now; a newer wish replaces this one."""
-        media = self.media.path if self.media else None
         self._jobs.start(
             Lane.INFER,
             Slot.SETUP,
-            partial(self._infer_set_up, self.choice, media),
+            partial(self._infer_set_up, self.choice, self.media),
             on_done=partial(self._on_set_up, self.choice),
             on_failed=self._on_set_up_failed,
         )

@@ -13,6 +13,13 @@ Each message is a sentence for the person at the keyboard: what happened, where,
 Wrong arguments (a shape, a range) raise ValueError where they are first used.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 __all__ = [
     "CheckpointError",
     "DeviceError",
@@ -22,11 +29,19 @@ __all__ = [
     "OutputError",
     "SttError",
     "TrainingError",
+    "first_complaint",
 ]
 
 
 class SttError(Exception):
     """Base of all errors a caller may want to show to a person."""
+
+
+def first_complaint(error: ValidationError) -> str:
+    """What pydantic found wrong first, to follow a file's name: " at 'steps': ..."."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{f' at {where!r}' if where else ''}: {first['msg'].removeprefix('Value error, ')}"
 
 
 class MediaError(SttError):

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from stt_core.config import ModelConfig, Preprocess
-from stt_core.errors import CheckpointError
+from stt_core.errors import CheckpointError, first_complaint
 from stt_core.labels import LabelClass
 from stt_core.resources import resource_path
 
@@ -115,9 +115,4 @@ def _parse(path: Path, text: str) -> ModelHeader:
             )
         return _HEADER.validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
-        raise CheckpointError(
-            f"{path} contradicts itself{f' at {where!r}' if where else ''}: {what}"
-        ) from error
+        raise CheckpointError(f"{path} contradicts itself{first_complaint(error)}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from stt_core.config import TrainConfig
-from stt_core.errors import TrainingError
+from stt_core.errors import TrainingError, first_complaint
 from stt_core.resources import resource_path
 
 _CONFIG = TypeAdapter(TrainConfig)
@@ -35,6 +35,4 @@ def read_recipe(name: str) -> TrainConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TrainingError(f"cannot read the recipe {path}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise TrainingError(f"the recipe {path} is wrong at '{where}': {first['msg']}") from error
+        raise TrainingError(f"the recipe {path} is wrong{first_complaint(error)}") from error

@@ -309,6 +309,21 @@ def test_a_model_without_attention_says_so(
     assert "no attention" in told.args[0]
 
 
+def test_a_file_that_changed_is_not_taken_for_the_old_one(
+    qtbot: QtBot, opened: MainWindow, clip: Path
+) -> None:
+    prediction = opened.display._prediction
+    assert prediction is not None
+    write_clip(clip, images(30, seed=9)[::-1])
+    with qtbot.waitSignal(
+        opened.controller.prediction_changed,
+        timeout=SLOW,
+        check_params_cb=lambda p: p is not None and p.frame == 12,
+    ) as told:
+        opened.controller.open(clip, frame=12)
+    assert not np.array_equal(told.args[0].need, prediction.need)
+
+
 def test_a_dropped_video_opens(qtbot: QtBot, opened: MainWindow, tmp_path: Path) -> None:
     other = write_clip(tmp_path / "other.mp4", images(5))
     data = QMimeData()

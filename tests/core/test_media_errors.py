@@ -343,7 +343,7 @@ def _write(path: Path, frames: int = 3) -> None:
 
 def test_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"out\.mp4 could not be written.*Not a directory.*Check"):
+    with pytest.raises(OutputError, match=r"cannot write .*out\.mp4: a file stands where a folder"):
         _write(tmp_path / "file" / "out.mp4")
     with pytest.raises(OutputError, match=r"could not be written.*No such file or directory"):
         _write(tmp_path / "nowhere" / "out.mp4")
@@ -381,7 +381,7 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as if 100 kB were left
     try:
-        with pytest.raises(OutputError, match=r"out\.mp4 could not be written.*has room"):
+        with pytest.raises(OutputError, match=r"cannot write .*out\.mp4: the disk is full"):
             _write(tmp_path / "out.mp4", frames=150)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
