@@ -23,7 +23,6 @@ _PACKAGES = {
     "libxcb-keysyms.so.1": "libxcb-keysyms1",
     "libxcb-render-util.so.0": "libxcb-render-util0",
     "libxcb-shape.so.0": "libxcb-shape0",
-    "libxcb-xinerama.so.0": "libxcb-xinerama0",
     "libxcb-xkb.so.1": "libxcb-xkb1",
     "libxcb-randr.so.0": "libxcb-randr0",
     "libdbus-1.so.3": "libdbus-1-3",
@@ -70,13 +69,25 @@ def missing_library_sentence(error: str) -> str:
     if found is None:
         return f"Qt cannot start: {error}"
     library = found.group(1)
-    package = _PACKAGES.get(library)
-    if package is None:
+    if library not in _PACKAGES:
         return f"Qt cannot start: the system library {library} is missing. Install it first."
+    # the loader names one at a time; name all that the same plugin needs
+    others = [name for name in _PACKAGES if name.startswith("libxcb-") and not _loads(name)]
+    missing = dict.fromkeys([library, *(others if "xcb" in library else [])])
+    packages = " ".join(_PACKAGES[name] for name in missing)
+    what = "libraries are" if len(missing) > 1 else "library is"
     return (
-        f"Qt cannot start: the system library {library} is missing. Install it with: "
-        f"sudo apt-get install {package}"
+        f"Qt cannot start: the system {what} missing: {', '.join(missing)}. Install with: "
+        f"sudo apt-get install {packages}"
     )
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _platform() -> str:

@@ -15,7 +15,9 @@ from stt_core.errors import SttError
     ],
 )
 def test_a_missing_library_is_told_with_its_apt_line(error: str, package: str) -> None:
-    assert missing_library_sentence(error).endswith(f"sudo apt-get install {package}")
+    said = missing_library_sentence(error)
+    assert f"sudo apt-get install {package}" in said
+    assert error.partition(":")[0] in said
 
 
 def test_a_library_we_do_not_know_is_named_all_the_same() -> None:
