@@ -217,7 +217,7 @@ class MainWindow(QMainWindow):
         paths = dict.fromkeys(bundled_models().values())
         if self._controller.model is not None:
             paths[self._controller.model.path] = None
-        rows = [(path.stem, str(path), read_header(path).licence) for path in paths]
+        rows = [_model_row(path) for path in paths]
         self.display.top_bar.set_models(rows)
 
     def _cancel_job(self, job: str) -> None:
@@ -274,3 +274,10 @@ class MainWindow(QMainWindow):
             self._settings.set_layout(self.saveGeometry(), self.saveState())
         self._controller.close()
         event.accept()
+
+
+def _model_row(path: Path) -> tuple[str, str, str]:
+    """Name, path and licence of a model, for the picker."""
+    licence = read_header(path).licence
+    research = " (research use)" if "research use" in licence.lower() else ""
+    return path.stem + research, str(path), licence

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication, QComboBox, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from app.controller import PASS_JOB
@@ -17,10 +17,12 @@ from app.facts import ModelChoice
 from app.painting import TRAIN_JOB
 from app.startup import make_window
 from app.views.canvas import Tool
-from app.window import MainWindow
+from app.window import MainWindow, _model_row
 from stt_core.checkpoint import save_checkpoint
+from stt_core.formats.model_file import bundled_models
 from stt_core.labels import read_label_png
 from stt_core.media.source import open_media
+from stt_core.resources import SAMPLE_MODEL
 from tests.core.models import checkpoint, images, pspnet_config, write_clip
 
 SLOW = 60_000  # ms; a first act imports torch
@@ -82,6 +84,14 @@ def _wait_frame(qtbot: QtBot, window: MainWindow, index: int) -> None:
         lambda: window.display._frame is not None and window.display._frame.index == index,
         timeout=SLOW,
     )
+
+
+def test_the_picker_says_what_the_bundled_weights_may_be_used_for(window: MainWindow) -> None:
+    name, _, licence = _model_row(bundled_models()[SAMPLE_MODEL])
+    assert name == "stt-pspnet18-sample (research use)"
+    assert licence.startswith("Research use only")
+    picker = window.display.top_bar.findChildren(QComboBox)[0]
+    assert picker.itemText(0) == name
 
 
 def test_the_start_page_is_shown_first_and_needs_no_model(window: MainWindow) -> None:
