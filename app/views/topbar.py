@@ -72,7 +72,7 @@ class TopBar(QWidget):
         self._radius.setValue(5)
         self._radius.setSuffix(" px")
         self._radius.setKeyboardTracking(False)
-        self._model.setMinimumContentsLength(18)
+        self._model.setMinimumContentsLength(32)
         policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         self._model.setSizeAdjustPolicy(policy)
         self._device.setMinimumContentsLength(6)
