@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QAbstractButton, QWidget
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from app.views.classes import ClassPanel
@@ -11,20 +11,10 @@ from app.views.jobs_panel import JobsPanel
 from app.views.shortcut_sheet import ShortcutSheet
 from app.views.start_page import StartPage
 from stt_core.labels import VOID, LabelClass
+from tests.app.widgets import named, shown
 
 LEFT = Qt.MouseButton.LeftButton
 CLASSES = tuple(LabelClass(f"class {i}", (20 * i, 100, 50)) for i in range(11))
-
-
-def _shown(qtbot: QtBot, widget: QWidget, width: int, height: int) -> None:
-    qtbot.addWidget(widget)
-    widget.resize(width, height)
-    with qtbot.waitExposed(widget):
-        widget.show()
-
-
-def _named(parent: QWidget, name: str) -> QAbstractButton:
-    return next(b for b in parent.findChildren(QAbstractButton) if b.accessibleName() == name)
 
 
 # Classes
@@ -33,7 +23,7 @@ def _named(parent: QWidget, name: str) -> QAbstractButton:
 @pytest.fixture
 def classes(qtbot: QtBot) -> ClassPanel:
     panel = ClassPanel()
-    _shown(qtbot, panel, 320, 460)
+    shown(qtbot, panel, 320, 460)
     panel.set_classes(CLASSES)
     return panel
 
@@ -102,7 +92,7 @@ def test_menu_of_a_class_paints_hides_and_solos(qtbot: QtBot, classes: ClassPane
 def test_show_all_brings_classes_back(qtbot: QtBot, classes: ClassPanel) -> None:
     classes.solo(3)
     with qtbot.waitSignal(classes.visibility_changed) as changed:
-        qtbot.mouseClick(_named(classes, "Show all classes"), LEFT)
+        qtbot.mouseClick(named(classes, "Show all classes"), LEFT)
     assert changed.args[0].all()
 
 
@@ -117,6 +107,7 @@ def test_chosen_class_is_scrolled_into_sight(qtbot: QtBot, classes: ClassPanel) 
     classes.choose_class(10)
     row = classes.row(10)
     qtbot.waitUntil(lambda: not row.visibleRegion().isEmpty())
+    assert row.visibleRegion().boundingRect().height() > row.height() // 2
 
 
 # Jobs
@@ -125,7 +116,7 @@ def test_chosen_class_is_scrolled_into_sight(qtbot: QtBot, classes: ClassPanel) 
 @pytest.fixture
 def jobs(qtbot: QtBot) -> JobsPanel:
     panel = JobsPanel()
-    _shown(qtbot, panel, 320, 240)
+    shown(qtbot, panel, 320, 240)
     return panel
 
 
@@ -179,7 +170,7 @@ def test_empty_job_list_says_how_to_start_one(jobs: JobsPanel) -> None:
 
 def test_start_page_offers_three_ways(qtbot: QtBot) -> None:
     page = StartPage()
-    _shown(qtbot, page, 1280, 640)
+    shown(qtbot, page, 1280, 640)
     for card, signal in zip(
         page.cards, (page.open_video, page.open_folder, page.try_sample), strict=True
     ):
@@ -191,7 +182,7 @@ def test_start_page_offers_three_ways(qtbot: QtBot) -> None:
 
 def test_recent_entry_is_opened_by_its_path(qtbot: QtBot) -> None:
     page = StartPage()
-    _shown(qtbot, page, 1280, 640)
+    shown(qtbot, page, 1280, 640)
     page.set_recent(["/v/a & b.mp4", "/v/c"])
     page.set_recent([f"/v/{i}.mp4" for i in range(20)])
     buttons = page.recent_buttons()
@@ -205,7 +196,7 @@ def test_recent_entry_is_opened_by_its_path(qtbot: QtBot) -> None:
 def test_shortcut_sheet_shows_every_key(qtbot: QtBot, groups: int) -> None:
     rows = [(f"Ctrl+{i}", f"does thing {i}") for i in range(6)]
     sheet = ShortcutSheet([(f"Group {g}", rows) for g in range(groups)])
-    _shown(qtbot, sheet, 900, 500)
+    shown(qtbot, sheet, 900, 500)
     labels = [w.text() for w in sheet.findChildren(QWidget) if hasattr(w, "text")]
     assert labels.count("Ctrl+3") == groups
     assert labels.count("does thing 3") == groups

@@ -3,30 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QAbstractButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.views.scrubber import shares_per_column
 from app.views.timeline import Timeline
+from tests.app.widgets import named, shown
 
 LEFT = Qt.MouseButton.LeftButton
-
-
-def _shown(qtbot: QtBot, widget: QWidget, width: int, height: int) -> None:
-    qtbot.addWidget(widget)
-    widget.resize(width, height)
-    with qtbot.waitExposed(widget):
-        widget.show()
-
-
-def _named(parent: QWidget, name: str) -> QAbstractButton:
-    return next(b for b in parent.findChildren(QAbstractButton) if b.accessibleName() == name)
 
 
 @pytest.fixture
 def timeline(qtbot: QtBot) -> Timeline:
     timeline = Timeline()
-    _shown(qtbot, timeline, 1000, 44)
+    shown(qtbot, timeline, 1000, 44)
     timeline.set_media(1831, 30)
     return timeline
 
@@ -102,12 +91,12 @@ def test_buttons_move_and_step(
     qtbot: QtBot, timeline: Timeline, name: str, signal: str, value: int
 ) -> None:
     with qtbot.waitSignal(getattr(timeline, signal)) as sent:
-        qtbot.mouseClick(_named(timeline, name), LEFT)
+        qtbot.mouseClick(named(timeline, name), LEFT)
     assert sent.args == [value]
 
 
 def test_play_button_asks_and_shows_the_state_it_is_told(qtbot: QtBot, timeline: Timeline) -> None:
-    button = _named(timeline, "Play")
+    button = named(timeline, "Play")
     before = button.grab().toImage()
     with qtbot.waitSignal(timeline.play_toggled):
         qtbot.mouseClick(button, LEFT)

@@ -2,30 +2,20 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QComboBox
 from pytestqt.qtbot import QtBot
 
 from app.views.canvas import Tool
 from app.views.topbar import LOAD, TopBar
+from tests.app.widgets import named, shown
 
 LEFT = Qt.MouseButton.LeftButton
-
-
-def _shown(qtbot: QtBot, widget: QWidget, width: int, height: int) -> None:
-    qtbot.addWidget(widget)
-    widget.resize(width, height)
-    with qtbot.waitExposed(widget):
-        widget.show()
-
-
-def _named(parent: QWidget, name: str) -> QAbstractButton:
-    return next(b for b in parent.findChildren(QAbstractButton) if b.accessibleName() == name)
 
 
 @pytest.fixture
 def topbar(qtbot: QtBot) -> TopBar:
     bar = TopBar()
-    _shown(qtbot, bar, 1280, 44)
+    shown(qtbot, bar, 1280, 44)
     bar.set_models([("Street", "/m/a.stt", "Apache-2.0"), ("CamVid", "/m/b.stt", "own use only")])
     bar.set_devices(["cpu", "cuda:0"])
     return bar
@@ -49,7 +39,7 @@ def test_picked_model_is_named_by_its_path(qtbot: QtBot, topbar: TopBar) -> None
     assert chosen.args == ["/m/b.stt"]
 
 
-def test_load_entry_asks_and_leaves_the_model_shown(qtbot: QtBot, topbar: TopBar) -> None:
+def test_load_entry_asks_and_leaves_the_modelshown(qtbot: QtBot, topbar: TopBar) -> None:
     topbar.choose_model("/m/a.stt")
     with (
         qtbot.assertNotEmitted(topbar.model_chosen),
@@ -118,8 +108,8 @@ def test_tool_buttons_are_exclusive(qtbot: QtBot, topbar: TopBar, tool: Tool) ->
 
 
 def test_veil_and_similarity_replace_each_other(qtbot: QtBot, topbar: TopBar) -> None:
-    veil = _named(topbar, "Selected queries")
-    need = _named(topbar, "Neighbouring similarity D_NSM, what selection ranks")
+    veil = named(topbar, "Selected queries")
+    need = named(topbar, "Neighbouring similarity D_NSM, what selection ranks")
     heard: list[tuple[str, bool]] = []
     topbar.veil_toggled.connect(lambda on: heard.append(("veil", on)))
     topbar.need_toggled.connect(lambda on: heard.append(("need", on)))

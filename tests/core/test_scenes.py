@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from stt_core.errors import FormatError
 from stt_core.formats.flo import read_flo, write_flo
+from stt_core.labels import read_label_png
+from stt_core.media.source import open_media
+from stt_core.resources import SAMPLE_CLIP, SAMPLE_LABELS, resource_path
 from stt_core.scenes.scene import CLASS_COUNT, Scene, SceneFrame
 
 SMALL = (160, 120)
@@ -163,14 +166,33 @@ def test_each_surface_has_colours_of_its_own() -> None:
                 assert (pixels.max(axis=1) < 3).mean() < 0.3, label
 
 
-@pytest.mark.slow
-def test_colour_alone_does_not_tell_the_classes() -> None:
+def test_colour_alone_does_not_tell_the_classes_of_the_bundled_clip() -> None:
+    """Nor of other streets: an MLP on RGB, trained on other seeds, stays under 0.35 mIoU."""
     rng = np.random.default_rng(0)
-    train = _pixels(range(100, 116), 3, 1500, rng)
-    network = _train_on_colour(*train, rng)
-    for seed in (0, 3):
-        colours, labels = _pixels([seed], 5, 4000, rng)
-        assert _mean_iou(_scores(network, colours)[-1].argmax(axis=1), labels) < 0.35
+    network = _train_on_colour(*_pixels(range(100, 116), 3, 1500, rng), rng)
+    reached = {
+        name: _mean_iou(_scores(network, colours)[-1].argmax(axis=1), labels)
+        for name, (colours, labels) in {
+            "bundled clip": _clip_pixels(rng),
+            "seed 0": _pixels([0], 5, 4000, rng),
+            "seed 3": _pixels([3], 5, 4000, rng),
+        }.items()
+    }
+    assert max(reached.values()) < 0.35, reached
+
+
+def _clip_pixels(
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """As :func:`_pixels`, of the bundled clip as it is decoded."""
+    colours, labels = [], []
+    with open_media(resource_path(SAMPLE_CLIP)) as media:
+        for index in range(0, len(media), 15):
+            exact = read_label_png(resource_path(SAMPLE_LABELS) / f"{index:06d}.png", CLASS_COUNT)
+            chosen = rng.integers(0, exact.size, 4000)
+            colours.append(media[index].image.reshape(-1, 3)[chosen])
+            labels.append(exact.ravel()[chosen])
+    return _as_inputs(colours, labels)
 
 
 def _pixels(
@@ -185,6 +207,12 @@ def _pixels(
             chosen = rng.integers(0, frame.labels.size, per_frame)
             colours.append(frame.image.reshape(-1, 3)[chosen])
             labels.append(frame.labels.ravel()[chosen])
+    return _as_inputs(colours, labels)
+
+
+def _as_inputs(
+    colours: list[NDArray[np.uint8]], labels: list[NDArray[np.uint8]]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return (
         (np.concatenate(colours).astype(np.float32) - 110) / 60,
         np.concatenate(labels).astype(np.int64),
