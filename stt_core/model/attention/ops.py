@@ -1,80 +1,173 @@
-"""Sparse temporal attention as the model calls it, and the choice of how it is computed.
-
-Faster ways slot in here: a function of the same signature in a module beside this one, a name in
-Backend, and the rule in :func:`sparse_attention` that "auto" follows.
-"""
+"""Sparse temporal attention as the model calls it, and the choice of how it is computed."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from stt_core.model.attention.banded import banded_attention
-from stt_core.model.attention.reference import attend, gather_attention
-from stt_core.model.attention.windows import key_index, window_offsets
+from stt_core.model.attention.reference import as_memory, attend, gather_attention
+from stt_core.model.attention.tiled import tiled_attention
+from stt_core.model.attention.windows import key_index, unpack_value, window_offsets
+from stt_core.model.backends import Backend, choose
 
-Backend = Literal["auto", "gather", "banded"]
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """What attention is to do without."""
+
+    heads: frozenset[int] = frozenset()
+    """Heads whose result counts as zero."""
+    frames: frozenset[int] = frozenset()
+    """Key frames nobody reads, by lag: 0 is the newest."""
+    keys: frozenset[tuple[int, int, int]] = frozenset()
+    """Single keys nobody reads: lag, row, column."""
+
+
+NOTHING_MUTED = Ablation()
 
 
 def sparse_attention(
     query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    keys: Sequence[Tensor],
+    values: Sequence[Tensor],
     positions: Tensor,
     *,
-    size: tuple[int, int],
     radii: tuple[int, ...],
     heads: int,
+    ablation: Ablation = NOTHING_MUTED,
     backend: Backend = "auto",
 ) -> Tensor:
     """Attend from every query to the windows around its own place in the key frames.
 
     Args:
         query: ``[B, Q, C]`` projected features of the selected positions.
-        key: ``[B, F, N, C]`` projected features of the key frames, newest first.
-        value: ``[B, F, N, C]``.
-        positions: ``[B, Q]`` long, where the queries lie in the map.
-        size: rows and columns of the map; their product is N.
-        radii: half the window in each key frame; F of them, at least one.
+        keys: F maps ``[B, C, h, w]`` of projected features, newest first, however they lie in
+            memory (:func:`pack_keys` says what is fastest).
+        values: as `keys`; or as :func:`pack_values` left them.
+        positions: ``[B, Q]`` long, ``row * w + column`` of the queries.
+        radii: half the window in each key frame; F of them.
         heads: H; must divide C.
+        ablation: what to leave out. Muted keys go the way of the reference, and are exact.
         backend: how it is computed; the result is the same.
 
     Returns:
         ``[B, Q, C]``: softmax(QK^T / sqrt(C / H)) V over all windows jointly (Eq. 6), positions
-        outside the map left out.
+        outside the map left out. Zero for a query that is left without any key.
+
+    Raises:
+        ValueError: shapes that contradict each other, or a backend that cannot work here.
     """
-    if len(radii) != key.shape[1] or not radii:
-        raise ValueError(f"one radius a key frame, got {radii} for {key.shape[1]} frames")
-    if key.shape[2] != size[0] * size[1] or key.shape != value.shape:
-        raise ValueError(
-            f"key and value must be [B, F, {size[0] * size[1]}, C], "
-            f"got {tuple(key.shape)} and {tuple(value.shape)}"
+    _check(query, keys, radii, heads)
+    for key, value in zip(keys, values, strict=True):
+        if value.numel() != key.numel() or value.shape[-2:] != key.shape[-2:]:
+            raise ValueError(
+                f"values must have the shapes of keys, got {tuple(value.shape)} "
+                f"for {tuple(key.shape)}"
+            )
+    read = [f for f in range(len(keys)) if f not in ablation.frames]
+    keys, values = [keys[f] for f in read], [values[f] for f in read]
+    radii = tuple(radii[f] for f in read)
+    if not keys or not query.shape[1]:
+        return torch.zeros_like(query)
+    muted = {(read.index(f), y, x) for f, y, x in ablation.keys if f in read}
+    if muted:
+        plain = [unpack_value(v) for v in values]
+        out = gather_attention(
+            query, keys, plain, positions, radii=radii, heads=heads, muted=frozenset(muted)
         )
-    compute = gather_attention if backend == "gather" else banded_attention
-    return compute(query, key, value, positions, size=size, radii=radii, heads=heads)
+    else:
+        chosen = choose(backend, query, *keys, *values)
+        compute = _implementation(chosen)
+        if chosen != "cpu":
+            values = [unpack_value(v) for v in values]
+        out = compute(query, keys, values, positions, radii=radii, heads=heads)
+    if not ablation.heads:
+        return out
+    heard = torch.ones(heads, 1, dtype=out.dtype, device=out.device)
+    heard[sorted(ablation.heads)] = 0
+    return (out.unflatten(-1, (heads, -1)) * heard).flatten(-2)
 
 
 def attention_weights(
     query: Tensor,
-    key: Tensor,
+    keys: Sequence[Tensor],
     positions: Tensor,
     *,
-    size: tuple[int, int],
     radii: tuple[int, ...],
     heads: int,
+    ablation: Ablation = NOTHING_MUTED,
 ) -> Tensor:
     """The weights of a few queries, spread over the key frames' maps.
 
-    Arguments as of :func:`sparse_attention`.
+    Arguments as of :func:`sparse_attention`; the fast ways of computing are not involved.
 
     Returns:
-        ``[B, H, Q, F, rows, cols]``, summing to 1 over the last three.
+        ``[B, H, Q, F, h, w]``, summing to 1 over the last three for each head that is not muted,
+        to 0 for one that is.
     """
-    keys = key_index(positions, size, window_offsets(radii, query.device))
-    weights = attend(query, key, key, keys, heads).weights  # [B, H, Q, K]
+    _check(query, keys, radii, heads)
+    rows, cols = keys[0].shape[2:]
+    muted = ablation.keys | {
+        (f, y, x) for f in ablation.frames for y in range(rows) for x in range(cols)
+    }
+    index = key_index(positions, (rows, cols), window_offsets(radii, query.device), muted)
+    memory = as_memory(keys)
+    weights = attend(query, memory, memory, index, heads).weights  # [B, H, Q, K]
+    if ablation.heads:
+        weights[:, sorted(ablation.heads)] = 0
     batch, _, queries, _ = weights.shape
-    maps = weights.new_zeros(batch, heads, queries, key.shape[1] * key.shape[2])
+    maps = weights.new_zeros(batch, heads, queries, len(keys) * rows * cols)
     # add, not put: keys outside the map share a place with one inside, and weigh nothing
-    maps.scatter_add_(-1, keys.places[:, None].expand_as(weights), weights)
-    return maps.unflatten(-1, (key.shape[1], *size))
+    maps.scatter_add_(-1, index.places[:, None].expand_as(weights), weights)
+    return maps.unflatten(-1, (len(keys), rows, cols))
+
+
+def pack_keys(keys: Tensor) -> Tensor:
+    """The same map ``[B, C, h, w]``, lying as the kernels of its device read it fastest."""
+    if choose("auto", keys) != "cpu":
+        return keys
+    from stt_core.model.attention.cpu import pack_key
+
+    return pack_key(keys)
+
+
+def pack_values(values: Tensor) -> Tensor:
+    """As :func:`pack_keys`, for values; for the CPU's kernels, not a map ``[B, C, h, w]`` any more.
+
+    Returns:
+        ``[B, C / 16, 16, h, w]`` where that is how they like it.
+    """
+    if choose("auto", values) != "cpu":
+        return values
+    from stt_core.model.attention.cpu import pack_value
+
+    return pack_value(values)
+
+
+def _implementation(backend: Backend) -> Callable[..., Tensor]:
+    # compilers are loaded when they are first needed, and need not be there at all
+    if backend == "cpu":
+        from stt_core.model.attention.cpu import cpu_attention
+
+        return cpu_attention
+    if backend == "triton":
+        from stt_core.model.attention.fused import fused_attention
+
+        return fused_attention
+    return gather_attention if backend == "reference" else tiled_attention
+
+
+def _check(query: Tensor, keys: Sequence[Tensor], radii: tuple[int, ...], heads: int) -> None:
+    if len(radii) != len(keys):
+        raise ValueError(f"one radius a key frame, got {radii} for {len(keys)} frames")
+    if query.shape[2] % heads:
+        raise ValueError(f"heads must divide the channels, got {heads} for {query.shape[2]}")
+    for key in keys:
+        if key.shape[:2] != (query.shape[0], query.shape[2]) or key.shape != keys[0].shape:
+            raise ValueError(
+                f"keys must be maps [{query.shape[0]}, {query.shape[2]}, h, w] of one size, "
+                f"got {tuple(key.shape)}"
+            )

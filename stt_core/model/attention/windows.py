@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -36,20 +37,34 @@ def window_offsets(radii: tuple[int, ...], device: torch.device | None = None) -
     return Offsets(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def key_index(positions: Tensor, size: tuple[int, int], offsets: Offsets) -> KeyIndex:
+def key_index(
+    positions: Tensor,
+    size: tuple[int, int],
+    offsets: Offsets,
+    muted: Iterable[tuple[int, int, int]] = (),
+) -> KeyIndex:
     """Place the windows of `positions` in a memory of maps of `size`, newest first.
 
     Args:
         positions: ``[B, Q]`` long in [0, N).
         size: rows and columns of the maps; N is their product.
         offsets: of K keys.
+        muted: keys that count as invalid: lag, row, column. There may be none in that place.
     """
     rows, cols = size
     y = positions[..., None] // cols + offsets.down  # [B, Q, K]
     x = positions[..., None] % cols + offsets.right
     valid = (y >= 0) & (y < rows) & (x >= 0) & (x < cols)
     place = y.clamp(0, rows - 1) * cols + x.clamp(0, cols - 1)
-    return KeyIndex(offsets.lag * (rows * cols) + place, valid)
+    places = offsets.lag * (rows * cols) + place
+    silent = [
+        (lag * rows + row) * cols + col
+        for lag, row, col in muted
+        if 0 <= row < rows and 0 <= col < cols  # another would be a place of another row
+    ]
+    if silent:
+        valid &= ~torch.isin(places, torch.tensor(silent, device=places.device))
+    return KeyIndex(places, valid)
 
 
 def window_mask(positions: Tensor, size: tuple[int, int], radii: tuple[int, ...]) -> Tensor:
@@ -66,3 +81,8 @@ def window_mask(positions: Tensor, size: tuple[int, int], radii: tuple[int, ...]
     far_x = (x[..., None] - torch.arange(cols, device=x.device)).abs()
     far = torch.maximum(far_y[..., None], far_x[..., None, :]).flatten(2)  # [B, Q, N]
     return torch.cat([far <= radius for radius in radii], dim=-1)
+
+
+def unpack_value(value: Tensor) -> Tensor:
+    """A map packed or not as ``[B, C, h, w]``."""
+    return value.flatten(1, 2) if value.ndim == 5 else value
