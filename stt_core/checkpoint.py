@@ -11,11 +11,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from stt_core.config import SttConfig, TdnetConfig
 from stt_core.errors import CheckpointError
 from stt_core.files import file_hash, replacing
-from stt_core.formats.model_file import ModelHeader, header_json, read_header
+from stt_core.formats.model_file import FORMAT, ModelHeader, header_json, read_header
 from stt_core.model.build import build_model
-from stt_core.model.pspnet import PspNet
+from stt_core.model.video import VideoModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Checkpoint:
     """A model in float32 on the CPU, in eval mode. Never changed, replaced whole."""
 
     header: ModelHeader
-    model: PspNet
+    model: VideoModel
     sha256: str = ""
     """Of the file it was loaded from; empty for one that was never saved."""
 
@@ -31,6 +32,31 @@ class Checkpoint:
 def new_checkpoint(header: ModelHeader) -> Checkpoint:
     """A model with fresh weights, from torch's global generator."""
     return Checkpoint(header, build_model(header.config).eval())
+
+
+def start_stt(checkpoint: Checkpoint, config: SttConfig | None = None) -> Checkpoint:
+    """An STT on the per-frame network of `checkpoint`, all of whose weights are kept.
+
+    Only the temporal block is new; its weights come from torch's global generator.
+
+    Args:
+        checkpoint: of a per-frame network.
+        config: of the STT; the paper's on that network if None.
+
+    Raises:
+        CheckpointError: it is no per-frame network, or not the one that `config` has.
+    """
+    frame = checkpoint.header.config
+    if isinstance(frame, SttConfig | TdnetConfig):
+        raise CheckpointError("an STT starts from a per-frame network, and this model is none")
+    config = SttConfig(per_frame=frame) if config is None else config
+    if config.per_frame != frame:
+        raise CheckpointError(
+            f"the STT is made for {config.per_frame}, but the weights for {frame}"
+        )
+    started = new_checkpoint(replace(checkpoint.header, config=config))
+    started.model.load_state_dict(checkpoint.model.state_dict(), strict=False)
+    return started
 
 
 def save_checkpoint(
@@ -71,8 +97,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read the weights of {path}: {error}") from error
     _check_finite(path, weights)
+    if header.format == 1:
+        weights = {_name_since_2(name): w for name, w in weights.items()}
     try:
-        checkpoint = new_checkpoint(header)
+        checkpoint = new_checkpoint(replace(header, format=FORMAT))
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CheckpointError(
             f"{path} describes a model that cannot be built: {_first_line(str(error))}"
@@ -84,6 +112,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"the weights in {path} do not fit the model it describes: {_first_line(str(error))}"
         ) from error
     return replace(checkpoint, sha256=file_hash(path))
+
+
+def _name_since_2(name: str) -> str:
+    part = name.partition(".")[0]
+    if part == "stt":
+        return name
+    return f"frame.{name}" if part in ("cls", "aux") else f"frame.trunk.{name}"
 
 
 def _check_finite(path: Path, weights: dict[str, Tensor]) -> None:

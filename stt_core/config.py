@@ -6,8 +6,10 @@ Every hyper-parameter of a model stands in one of these and travels in its model
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 MAX_KEY_FRAMES = 9
 """More is not drawn by the paper's Fig. 1, and the key strip has room for nine tiles."""
@@ -15,15 +17,23 @@ MAX_KEY_FRAMES = 9
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
+Backbone = Literal["resnet18", "resnet50", "resnet101"]
+Stem = Literal["conv7", "deep64", "deep128"]
+Dilation = Literal["etc", "tdnet", "mmseg"]
+Insert = Literal["bottleneck", "backbone"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspNetConfig:
-    """PSPNet on a dilated ResNet-18 of output stride 8 (Zhao et al. 2017, ETC's variant)."""
+    """PSPNet on a dilated ResNet of output stride 8 (Zhao et al. 2017). ETC's network is one."""
 
     kind: Literal["pspnet"] = "pspnet"
     num_classes: int
-    backbone: Literal["resnet18"] = "resnet18"
-    dilation: Literal["etc"] = "etc"
-    """Dilations of stages 3 and 4: (1,2)(1,2) and (1,4)(1,4). Weights cannot tell it."""
+    backbone: Backbone = "resnet18"
+    stem: Stem = "conv7"
+    """One 7x7 convolution, or three 3x3 of 32, 32, 64 or of 64, 64, 128 channels."""
+    dilation: Dilation = "etc"
+    """Whose dilations stages 3 and 4 have (docs/checkpoints.md). Weights cannot tell it."""
     width: int = 256
     """Channels d after the bottleneck: what is classified, and what STT attends over."""
     aux_width: int = 256
@@ -33,20 +43,40 @@ class PspNetConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_classes <= 254:
-            raise ValueError(f"num_classes must be in 1..254, got {self.num_classes}")
-        if self.width < 1 or self.aux_width < 1:
-            raise ValueError(f"widths must be positive, got {self.width=} {self.aux_width=}")
+        _check_head(self.num_classes, self.width, self.aux_width)
+        _check_bins(self.bins, self.deep_width)
 
     @property
-    def pspnet(self) -> PspNetConfig:
-        """Itself: every model has a per-frame network, and this one is nothing else."""
-        return self
+    def deep_width(self) -> int:
+        """Channels of the backbone's last map."""
+        return 512 if self.backbone == "resnet18" else 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiteNetConfig:
+    """The light network: EfficientNet-Lite0 at stride 16, pyramid pooling, fused at stride 8."""
+
+    kind: Literal["lite0"] = "lite0"
+    num_classes: int
+    width: int = 128
+    """Channels d after the fusion: what is classified, and what STT attends over."""
+    aux_width: int = 64
+    bins: tuple[int, ...] = (1, 2, 3, 6)
+    align_corners: bool = False
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_head(self.num_classes, self.width, self.aux_width)
+        _check_bins(self.bins, self.deep_width)
 
     @property
-    def key_frames(self) -> int:
-        """A per-frame network reads no other frame."""
-        return 0
+    def deep_width(self) -> int:
+        """Channels of the backbone's last map."""
+        return 320
+
+
+FrameConfig = PspNetConfig | LiteNetConfig
+"""Networks that segment each frame on its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +88,9 @@ class SttConfig:
     """
 
     kind: Literal["stt"] = "stt"
-    pspnet: PspNetConfig
+    per_frame: Annotated[FrameConfig, Field(discriminator="kind")]
+    insert: Insert = "bottleneck"
+    """What the block refines: the bottleneck's features, or the backbone's."""
     key_frames: int = 7
     key_spacing: int = 1
     """Frames between one key frame and the next."""
@@ -81,8 +113,15 @@ class SttConfig:
     """Whether unselected positions pass through the block's last LayerNorm."""
 
     def __post_init__(self) -> None:
-        if self.pspnet.width % self.heads:
-            raise ValueError(f"heads must divide width, got {self.heads=} {self.pspnet.width=}")
+        if self.heads < 1 or self.width % self.heads:
+            raise ValueError(f"heads must divide width, got {self.heads=} {self.width=}")
+        if self.ffn_factor < 1 or self.expansion < 0:
+            raise ValueError(
+                f"ffn_factor must be at least 1 and expansion at least 0, "
+                f"got {self.ffn_factor=} {self.expansion=}"
+            )
+        if not 0 < self.nsm_scale < math.inf:
+            raise ValueError(f"nsm_scale must be positive, got {self.nsm_scale}")
         if not 0 <= self.key_frames <= MAX_KEY_FRAMES:
             raise ValueError(f"key_frames must be in 0..{MAX_KEY_FRAMES}, got {self.key_frames}")
         if self.key_spacing < 1 or self.neighbour_radius < 1:
@@ -100,7 +139,12 @@ class SttConfig:
 
     @property
     def num_classes(self) -> int:
-        return self.pspnet.num_classes
+        return self.per_frame.num_classes
+
+    @property
+    def width(self) -> int:
+        """Channels d of the block."""
+        return self.per_frame.width
 
     @property
     def radii(self) -> tuple[int, ...]:
@@ -110,7 +154,92 @@ class SttConfig:
         )
 
 
-ModelConfig = PspNetConfig | SttConfig
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TdnetConfig:
+    """Networks that take turns and hand on their features by attention (TDNet, Hu et al. 2020).
+
+    TD4-PSP18 and TD2-PSP50 are this on a PSPNet18 in four paths and a PSPNet50 in two.
+    """
+
+    kind: Literal["tdnet"] = "tdnet"
+    per_frame: Annotated[FrameConfig, Field(discriminator="kind")]
+    """Each path's own network, of which it takes half the features."""
+    paths: Literal[2, 4] = 4
+    key_width: int = 64
+    value_width: int = 512
+    memory_stride: int = 4
+    """Of the past feature maps that are kept, as the released test code has it."""
+    training_stride: int = 3
+    """The same in training."""
+    norm_size: tuple[int, int] = (97, 193)
+    """Rows and columns of the learnt maps of the spatial LayerNorm; resized to the input's."""
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("key_width", "value_width", "memory_stride", "training_stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if min(self.norm_size) < 1:
+            raise ValueError(f"norm_size must be positive, got {self.norm_size}")
+
+    @property
+    def num_classes(self) -> int:
+        return self.per_frame.num_classes
+
+
+ModelConfig = PspNetConfig | LiteNetConfig | SttConfig | TdnetConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a model reads of the past, so that nobody need ask which model it is."""
+
+    key_frames: int = 0
+    """Frames read besides the current one; 0 for a per-frame network."""
+    key_spacing: int = 1
+    paths: int = 1
+    """Networks that take turns: frame n belongs to path n mod `paths`."""
+    heads: int = 0
+    """Attention heads that can be looked into; 0 where there are none."""
+    radii: tuple[int, ...] = ()
+    """Half the key window of each key frame, newest first, where there are heads."""
+    adjustable: bool = False
+    """Whether another number of key frames can be had from the same weights."""
+
+
+def reach(config: ModelConfig) -> Reach:
+    """What a model of this config reads of the past."""
+    if isinstance(config, SttConfig):
+        return Reach(
+            config.key_frames,
+            config.key_spacing,
+            heads=config.heads,
+            radii=config.radii,
+            adjustable=True,
+        )
+    if isinstance(config, TdnetConfig):
+        return Reach(config.paths - 1, paths=config.paths)
+    return Reach()
+
+
+def per_frame(config: ModelConfig) -> FrameConfig:
+    """The network that a model runs on every frame."""
+    return config.per_frame if isinstance(config, SttConfig | TdnetConfig) else config
+
+
+def with_key_frames(config: ModelConfig, key_frames: int) -> ModelConfig:
+    """The same model with another number of key frames.
+
+    Raises:
+        ValueError: the model's number is fixed, or the new one is out of range.
+    """
+    if isinstance(config, SttConfig):
+        return replace(config, key_frames=key_frames)
+    fixed = reach(config).key_frames
+    if key_frames != fixed:
+        always = f"always reads {fixed} past frames" if fixed else "reads no key frames"
+        raise ValueError(f"this model {always}: {key_frames} cannot be had of it")
+    return config
 
 
 def key_radii(frames: int, *, start: int, end: int, step: int) -> tuple[int, ...]:
@@ -195,3 +324,18 @@ class TrainConfig:
             raise ValueError(f"crop sides must be multiples of 8, got {self.crop}")
         if not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise ValueError(f"scale must be a rising positive pair, got {self.scale}")
+
+
+def _check_bins(bins: tuple[int, ...], deep_width: int) -> None:
+    if not bins or min(bins) < 1 or deep_width % len(bins):
+        raise ValueError(
+            f"bins must be positive, and their number must divide the backbone's {deep_width} "
+            f"channels, got {bins}"
+        )
+
+
+def _check_head(num_classes: int, width: int, aux_width: int) -> None:
+    if not 1 <= num_classes <= 254:
+        raise ValueError(f"num_classes must be in 1..254, got {num_classes}")
+    if width < 1 or aux_width < 1:
+        raise ValueError(f"widths must be positive, got {width=} {aux_width=}")

@@ -6,6 +6,7 @@ rebuild the model and to use it stands there; nothing in the file is ever execut
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ from stt_core.errors import CheckpointError, first_complaint
 from stt_core.labels import LabelClass
 from stt_core.resources import resource_path
 
-FORMAT = 1
+FORMAT = 2
+"""1 called the per-frame network `pspnet`, and its weights had no prefix."""
 _KEY = "stt_studio"
 
 
@@ -105,6 +107,15 @@ def bundled_models() -> dict[str, Path]:
     return {p.stem: p for p in sorted(resource_path("models").glob("*.safetensors"))}
 
 
+def _migrated(text: str) -> str:
+    """A header of format 1 as one of today; the number stays, since the weights need it."""
+    header = json.loads(text)
+    config = header.get("config")
+    if isinstance(config, dict) and "pspnet" in config:
+        config["per_frame"] = config.pop("pspnet")
+    return json.dumps(header)
+
+
 def _parse(path: Path, text: str) -> ModelHeader:
     try:
         version = _LOOSE.validate_json(text).get("format")
@@ -113,6 +124,6 @@ def _parse(path: Path, text: str) -> ModelHeader:
                 f"{path} was written by a newer version (format {version}, this one reads up to "
                 f"{FORMAT}): update STT Studio"
             )
-        return _HEADER.validate_json(text)
+        return _HEADER.validate_json(_migrated(text) if version == 1 else text)
     except ValidationError as error:
         raise CheckpointError(f"{path} contradicts itself{first_complaint(error)}") from error

@@ -1,29 +1,37 @@
-"""The sparse temporal transformer block on a PSPNet's bottleneck.
+"""The sparse temporal transformer on a per-frame network.
 
-Dimensions: B batch, d channels, h rows, w columns, N = h * w, Q selected queries, H heads,
+Dimensions: B batch, d channels of the block, h rows, w columns, N = h * w, Q selected queries,
 F key frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stt_core.config import SttConfig
-from stt_core.model.attention.ops import attention_weights, sparse_attention
-from stt_core.model.pspnet import Decoded, Encoded, PspNet
-from stt_core.model.selection import neighbouring_similarity, select_queries
+from stt_core.model.attention.ops import (
+    NOTHING_MUTED,
+    Ablation,
+    attention_weights,
+    pack_keys,
+    pack_values,
+    sparse_attention,
+)
+from stt_core.model.backends import Backend
+from stt_core.model.frame import FrameNet, Stages
+from stt_core.model.selection import select_queries
+from stt_core.model.similarity.ops import neighbouring_similarity
+from stt_core.model.video import Decoded, Encoded, Extracted, Focus, Refined, VideoModel
 
 
-class Focus(NamedTuple):
-    """What one position read, and what follows from it."""
+class Norm(nn.LayerNorm):
+    """A LayerNorm that computes in the precision of its own weights, whatever comes in."""
 
-    weights: Tensor  # [H, F, rows, cols], each head summing to 1
-    logits: Tensor  # [classes] of this position, with that attention
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.to(self.weight.dtype)).to(input.dtype)
 
 
 class SttBlock(nn.Module):
@@ -31,17 +39,20 @@ class SttBlock(nn.Module):
 
     def __init__(self, config: SttConfig) -> None:
         super().__init__()
-        width = config.pspnet.width
+        width = config.width
         self.config = config
+        self.backend: Backend = "auto"
+        self.chunk = 1 << 30
+        """Queries that attend at once; less where memory is short."""
         self.q_proj = nn.Linear(width, width)
         self.k_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)
         self.o_proj = nn.Linear(width, width)
-        self.norm1 = nn.LayerNorm(width)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm1 = Norm(width)
+        self.norm2 = Norm(width)
         self.ffn = nn.Sequential(
             nn.Linear(width, config.ffn_factor * width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(config.ffn_factor * width, width),
         )
         self.dropout = nn.Dropout(config.dropout)
@@ -58,30 +69,55 @@ class SttBlock(nn.Module):
             layer.weight.normal_(std=0.02).add_(gain * torch.eye(layer.in_features))
             layer.bias.zero_()
 
-    def attend(self, rows: Tensor, positions: Tensor, memory: Sequence[Encoded]) -> Tensor:
+    def project(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Key and value maps ``[B, d, h, w]`` of the block's input ``[B, d, h, w]``."""
+        rows = to_rows(features)
+        size = features.shape[2:]
+        return (
+            pack_keys(to_map(self.k_proj(rows), size)),
+            pack_values(to_map(self.v_proj(rows), size)),
+        )
+
+    def attend(
+        self,
+        rows: Tensor,
+        positions: Tensor,
+        memory: Sequence[Encoded],
+        ablation: Ablation = NOTHING_MUTED,
+    ) -> Tensor:
         """The block for queries ``[B, Q, d]`` at `positions` ``[B, Q]``: ``[B, Q, d]``."""
-        key, value = _stack(memory)
+        if rows.shape[1] > self.chunk:
+            pieces = zip(rows.split(self.chunk, 1), positions.split(self.chunk, 1), strict=True)
+            return torch.cat([self.attend(r, p, memory, ablation) for r, p in pieces], 1)
+        keys, values = _maps(memory)
         context = sparse_attention(
             self.q_proj(rows),
-            key,
-            value,
+            keys,
+            values,
             positions,
-            size=memory[0].size,
             radii=self.config.radii[: len(memory)],
             heads=self.config.heads,
+            ablation=ablation,
+            backend=self.backend,
         )
         y = self.norm1(rows + self.dropout(self.o_proj(context)))
         return self.norm2(y + self.dropout(self.ffn(y)))
 
-    def weights(self, rows: Tensor, positions: Tensor, memory: Sequence[Encoded]) -> Tensor:
+    def weights(
+        self,
+        rows: Tensor,
+        positions: Tensor,
+        memory: Sequence[Encoded],
+        ablation: Ablation = NOTHING_MUTED,
+    ) -> Tensor:
         """What :meth:`attend` reads: ``[B, H, Q, F, rows, cols]``."""
         return attention_weights(
             self.q_proj(rows),
-            _stack(memory)[0],
+            _maps(memory)[0],
             positions,
-            size=memory[0].size,
             radii=self.config.radii[: len(memory)],
             heads=self.config.heads,
+            ablation=ablation,
         )
 
     def bypass(self, rows: Tensor) -> Tensor:
@@ -89,74 +125,156 @@ class SttBlock(nn.Module):
         return self.norm2(rows) if self.config.bypass_norm else rows
 
 
-class SttPspNet(PspNet):
-    """A PSPNet whose complex positions read the frames before."""
+class Stt(VideoModel):
+    """A per-frame network whose complex positions read the frames before.
+
+    With `insert` "bottleneck" the block refines what is classified. With "backbone" it works on
+    the backbone's map, by a 1x1 convolution down to its width and one back up whose result is
+    added: every part of the per-frame network keeps its shape and its weights, and since the way
+    up starts at zero, the model starts as that network.
+    """
 
     config: SttConfig
 
-    def __init__(self, config: SttConfig) -> None:
-        super().__init__(config.pspnet)
+    def __init__(self, config: SttConfig, frame: FrameNet) -> None:
+        super().__init__()
         self.config = config
+        self.frame = frame
         self.stt = SttBlock(config)
+        if config.insert == "backbone":
+            self.reduce = nn.Conv2d(config.per_frame.deep_width, config.width, 1)
+            self.expand = nn.Conv2d(config.width, config.per_frame.deep_width, 1)
+            nn.init.zeros_(self.expand.weight)
+            nn.init.zeros_(self.expand.bias)  # type: ignore[arg-type]
 
-    def project(self, features: Tensor) -> Encoded:
-        rows = _rows(features)
-        return Encoded(features, self.stt.k_proj(rows), self.stt.v_proj(rows))
+    def extract(self, image: Tensor, path: int = 0, *, aux: bool = False) -> Extracted:
+        stages = self.frame.trunk.stages(image)
+        logits = self.frame.aux_logits(stages) if aux else None
+        if self.config.insert == "backbone":
+            return Extracted(stages.deep, stages.shallow, logits)
+        return Extracted(self.frame.bottleneck(stages), aux=logits)
 
-    def decode(self, current: Encoded, memory: Sequence[Encoded]) -> Decoded:
-        """Logits of a frame, its complex positions having read `memory`.
+    def project(self, extracted: Extracted) -> Encoded:
+        key, value = self.stt.project(self._input(extracted.features))
+        return Encoded(extracted.features, key, value, shallow=extracted.shallow)
 
-        Args:
-            current: the frame.
-            memory: its key frames, newest first, as many as there are up to config.key_frames.
-                With none, every position takes the bypass.
+    def refine(self, current: Encoded, memory: Sequence[Encoded]) -> Refined:
+        """Let the complex positions of a frame read `memory`.
+
+        With no key frame every position takes the bypass: through the last LayerNorm where
+        `bypass_norm` is on.
         """
-        rows = _rows(current.features)  # [B, N, d]
-        out = self.stt.bypass(rows)
-        memory = memory[: self.config.key_frames]
-        if memory:
-            need = neighbouring_similarity(
-                current.features, self.config.neighbour_radius, scale=self.config.nsm_scale
-            )
-            queries = select_queries(need, self.config.query_ratio)  # [B, Q]
-            where = queries[..., None].expand(-1, -1, rows.shape[-1])
-            asked = self.stt.attend(rows.gather(1, where), queries, memory)
-            out = out.scatter(1, where, asked.to(out.dtype))
-        else:
-            need = torch.zeros(rows.shape[:2], device=rows.device)
-            queries = torch.zeros(rows.shape[0], 0, dtype=torch.long, device=rows.device)
-        logits = self.classify(out.transpose(1, 2).unflatten(2, current.size))
-        return Decoded(logits, queries, need)
+        return self._refine(current, self._read(current, memory))
 
-    def focus(self, current: Encoded, memory: Sequence[Encoded], position: int) -> Focus:
+    def classify(self, refined: Refined) -> Tensor:
+        if self.config.insert == "bottleneck":
+            return self.frame.classify(refined.features)
+        # what the auxiliary head reads is not needed any more
+        stages = Stages(refined.features, refined.features, refined.shallow)
+        return self.frame.classify(self.frame.bottleneck(stages))
+
+    def decode_without(
+        self, current: Encoded, memory: Sequence[Encoded], ablation: Ablation
+    ) -> Decoded:
+        """Logits as they would be without some heads, key frames or keys."""
+        refined = self._refine(current, self._read(current, memory), ablation)
+        return Decoded(self.classify(refined), refined.queries, refined.need)
+
+    def focus(
+        self,
+        current: Encoded,
+        memory: Sequence[Encoded],
+        position: int,
+        ablation: Ablation = NOTHING_MUTED,
+    ) -> Focus:
         """What `position` reads of `memory`, selected or not.
 
         Args:
             current: a frame, B = 1.
             memory: its key frames, newest first; at least one.
             position: index into the map's N.
+            ablation: what to leave out.
         """
-        memory = memory[: self.config.key_frames]
+        memory = self._read(current, memory)
+        if not memory:
+            raise ValueError("a position can only read key frames, and there are none")
         where = torch.tensor([[position]], device=current.features.device)
-        row = _rows(current.features)[:, position : position + 1]
-        out = self.stt.attend(row, where, memory)  # [1, 1, d]
-        logits = self.classify(out.transpose(1, 2)[..., None])[0, :, 0, 0]
-        return Focus(self.stt.weights(row, where, memory)[0, :, 0], logits)
+        features = self._input(current.features)
+        row = to_rows(features)[:, position : position + 1]
+        weights = self.stt.weights(row, where, memory, ablation)[0, :, 0]
+        if self.config.insert == "bottleneck":
+            out = self.stt.attend(row, where, memory, ablation)  # [1, 1, d]
+            logits = self.frame.classify(out.transpose(1, 2)[..., None])[0, :, 0, 0]
+            return Focus(weights, logits)
+        # behind the backbone everything depends on everything: the whole frame, this one asking too
+        whole = self.classify(self._refine(current, memory, ablation, also=where))[0]
+        rows, cols = current.size
+        y, x = position // cols, position % cols
+        at = whole[:, y * whole.shape[1] // rows, x * whole.shape[2] // cols]
+        return Focus(weights, at)
+
+    def learning_parts(self) -> Sequence[nn.Module]:
+        parts = [self.stt, self.frame.classifier]
+        return [*parts, self.reduce, self.expand] if self.config.insert == "backbone" else parts
+
+    def _refine(
+        self,
+        current: Encoded,
+        memory: Sequence[Encoded],
+        ablation: Ablation = NOTHING_MUTED,
+        also: Tensor | None = None,
+    ) -> Refined:
+        features = self._input(current.features)
+        rows = to_rows(features)  # [B, N, d]
+        if memory:
+            need = neighbouring_similarity(
+                features,
+                self.config.neighbour_radius,
+                scale=self.config.nsm_scale,
+                backend=self.stt.backend,
+            )
+            queries = select_queries(need, self.config.query_ratio, also=also)  # [B, Q]
+            where = queries[..., None].expand(-1, -1, rows.shape[-1])
+            asked = self.stt.attend(rows.gather(1, where), queries, memory, ablation)
+            out = self.stt.bypass(rows)  # under autocast not in the dtype of rows
+            out = out.scatter(1, where, asked.to(out.dtype))
+        else:
+            need = torch.zeros(rows.shape[:2], device=rows.device)
+            queries = torch.zeros(rows.shape[0], 0, dtype=torch.long, device=rows.device)
+            out = self.stt.bypass(rows)
+        refined = to_map(out, current.size)
+        if self.config.insert == "backbone":
+            refined = current.features + self.expand(refined)
+        return Refined(refined, queries, need, current.shallow)
+
+    def _read(self, current: Encoded, memory: Sequence[Encoded]) -> Sequence[Encoded]:
+        """As many of the key frames as the model reads."""
+        memory = memory[: self.config.key_frames]
+        if any(m.size != current.size for m in memory):
+            raise ValueError(
+                f"key frames must have the size of the frame that reads them, {current.size}, "
+                f"got {[m.size for m in memory]}"
+            )
+        return memory
+
+    def _input(self, features: Tensor) -> Tensor:
+        return self.reduce(features) if self.config.insert == "backbone" else features
 
 
-def upsample(logits: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
-    """Bilinear ``[B, classes, h, w]`` to ``[B, classes, *size]``."""
-    return F.interpolate(logits, size, mode="bilinear", align_corners=align_corners)
+def to_rows(features: Tensor) -> Tensor:
+    """``[B, d, h, w]`` to ``[B, N, d]``, a view."""
+    return features.flatten(2).transpose(1, 2)
 
 
-def _rows(features: Tensor) -> Tensor:
-    return features.flatten(2).transpose(1, 2)  # [B, N, d]
+def to_map(rows: Tensor, size: Sequence[int]) -> Tensor:
+    """``[B, N, d]`` to ``[B, d, *size]``, a view."""
+    return rows.transpose(1, 2).unflatten(2, tuple(size))
 
 
-def _stack(memory: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-    """Keys and values of the key frames, each ``[B, F, N, d]``."""
+def _maps(memory: Sequence[Encoded]) -> tuple[list[Tensor], list[Tensor]]:
+    """Key and value maps of the key frames, each ``[B, d, h, w]``."""
     keys = [m.key for m in memory if m.key is not None]
     values = [m.value for m in memory if m.value is not None]
     if not len(keys) == len(values) == len(memory):
         raise ValueError("a key frame was encoded by a network without a temporal block")
-    return torch.stack(keys, 1), torch.stack(values, 1)
+    return keys, values
