@@ -246,8 +246,9 @@ class Controller(QObject):
             yield from session.open(media.path)
             self._session_media = media
         if self._session_model is None or choice != self._session_choice:
-            self._session_model = yield from session.load(choice)
+            yield from session.load(choice)
             self._session_choice = choice
+        self._session_model = yield from session.settle()
         return self._session_model, (yield from session.devices())
 
     def _infer(self, index: int) -> Generator[None, None, Prediction]:
@@ -297,7 +298,7 @@ class Controller(QObject):
         self._choice_in_use = choice
         facts, devices = loaded
         self.devices_changed.emit(devices)
-        if facts is not self.model:
+        if facts != self.model:
             self._use(facts)
 
     def _on_set_up_failed(self, error: Exception) -> None:
@@ -312,6 +313,8 @@ class Controller(QObject):
         self._forget_predictions(self.media.frames if self.media else 0)
         self.painting.set_classes(model.classes)
         self.model_changed.emit(model)
+        if model.notes:
+            self.said.emit("  ".join(model.notes))
         if self.media is not None:
             self.show_frame(self.frame)
 

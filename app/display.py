@@ -77,9 +77,9 @@ class Display(QObject):
         self._names = model.classes
         self.classes.set_classes(model.classes)
         self.inspector.set_classes(model.classes)
-        self.key_strip.set_capacity(model.key_frames)
+        self.key_strip.set_capacity(model.key_frames if model.heads else 0)
         self.top_bar.set_key_frames(model.key_frames, enabled=model.heads > 0)
-        self.status.show_device(f"{model.device}  {model.precision}")
+        self.status.show_device(f"{model.device}  {model.precision}", _agreement(model))
         self._head = None
         self._color()
         self._on_class(min(self._class, len(model.classes) - 1))
@@ -223,3 +223,10 @@ def _speed(times: Timings) -> str:
     if times.encoder_passes == 1:
         return f"{text}, {1 / spent:.1f} fps"
     return f"{text}, {times.encoder_passes} frames encoded"
+
+
+def _agreement(model: ModelFacts) -> str:
+    """What was found when the precision was checked, for the tooltip."""
+    if model.agreement is None:
+        return ""
+    return f"{model.agreement:.2%} of the first frame's pixels get the class that fp32 gives them"

@@ -49,6 +49,10 @@ class ModelFacts:
     heads: int
     """0 for a per-frame network, which has nothing to inspect."""
     licence: str
+    agreement: float | None = None
+    """Share of pixels with the class that fp32 gives them, where a lower precision was checked."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it runs."""
 
 
 class Session(Protocol):
@@ -57,8 +61,11 @@ class Session(Protocol):
     Each method is a generator that yields None wherever something more urgent may go first.
     """
 
-    def load(self, choice: ModelChoice) -> Generator[None, None, ModelFacts]:
+    def load(self, choice: ModelChoice) -> Generator[None, None, None]:
         """Load a model; the one before it is forgotten only when this one is ready."""
+
+    def settle(self) -> Generator[None, None, ModelFacts]:
+        """Check the model's precision on the medium, where one is open, and say what it is."""
 
     def open(self, path: Path) -> Generator[None, None, None]:
         """Work on another medium from here on."""

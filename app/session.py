@@ -9,14 +9,17 @@ import torch
 
 from app.facts import ModelChoice, ModelFacts
 from stt_core.checkpoint import load_checkpoint
-from stt_core.config import SttConfig
+from stt_core.config import reach
 from stt_core.device import best_device, describe_device, precision_name
 from stt_core.engine import Engine
 from stt_core.errors import SttError
 from stt_core.formats.model_file import find_model
 from stt_core.media.source import MediaSource, open_media
+from stt_core.model.compiling import compile_steps
 from stt_core.network import Network
 from stt_core.results import LookBack, Prediction
+
+_NO_MODEL = "there is no model yet: choose one in the bar above the picture"
 
 
 class EngineSession:
@@ -24,32 +27,40 @@ class EngineSession:
 
     def __init__(self) -> None:
         self._network: Network | None = None
+        self._path = Path()
         self._media: MediaSource | None = None
         self._engine: Engine | None = None
 
-    def load(self, choice: ModelChoice) -> Generator[None, None, ModelFacts]:
+    def load(self, choice: ModelChoice) -> Generator[None, None, None]:
         path = find_model(choice.name)
         checkpoint = load_checkpoint(path)
         yield
+        if choice.device in ("auto", "cpu") and best_device() == "cpu":
+            yield from compile_steps()
         network = Network(
             checkpoint,
             device=choice.device,
             precision=choice.precision,
-            key_frames=choice.key_frames
-            if isinstance(checkpoint.header.config, SttConfig)
-            else None,
+            key_frames=choice.key_frames if reach(checkpoint.header.config).adjustable else None,
         )
-        self._network = network
+        self._network, self._path = network, path
         self._renew()
-        config = network.config
+
+    def settle(self) -> Generator[None, None, ModelFacts]:
+        network = self._ready_network()
+        if self._media is not None:
+            network.settle(self._media[0].image)
+            yield
         return ModelFacts(
-            path,
+            self._path,
             network.header.classes,
             describe_device(network.device),
             precision_name(network.dtype),
             network.key_frames,
-            config.heads if isinstance(config, SttConfig) else 0,
+            network.reach.heads,
             network.header.licence,
+            network.agreement,
+            tuple(network.notes),
         )
 
     def open(self, path: Path) -> Generator[None, None, None]:
@@ -79,9 +90,14 @@ class EngineSession:
         for index in frames:
             yield (yield from engine.segment_steps(index))
 
+    def _ready_network(self) -> Network:
+        if self._network is None:
+            raise SttError(_NO_MODEL)
+        return self._network
+
     def _ready(self) -> Engine:
         if self._engine is None:
-            raise SttError("there is no model yet: choose one in the bar above the picture")
+            raise SttError(_NO_MODEL)
         return self._engine
 
     def _renew(self) -> None:

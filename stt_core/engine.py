@@ -12,12 +12,13 @@ from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stt_core.cache import ByteCache
-from stt_core.config import SttConfig
 from stt_core.media.frame import Frame, past_frames
+from stt_core.media.shots import is_cut, thumbnail
 from stt_core.media.source import MediaSource
-from stt_core.model.pspnet import Decoded, Encoded
+from stt_core.model.video import Decoded, Encoded
 from stt_core.network import Network
 from stt_core.results import LookBack, Prediction, Timings
 
@@ -27,6 +28,7 @@ Steps = Generator[None, None, Answer]
 DEFAULT_CACHE_BYTES = 1 << 30
 _DECODED_BYTES = 32 << 20
 """Of stride-8 logits and queries: a click on a frame that was shown needs no decoding."""
+_THUMBNAIL_BYTES = 4 << 20
 
 
 class Engine:
@@ -36,15 +38,23 @@ class Engine:
         network: what computes.
         media: where frames come from; not closed by the engine.
         cache_bytes: budget for features. The newest few frames are kept whatever they take.
+        cuts: whether no frame reads across a cut; to be off in evaluation.
     """
 
     def __init__(
-        self, network: Network, media: MediaSource, *, cache_bytes: int = DEFAULT_CACHE_BYTES
+        self,
+        network: Network,
+        media: MediaSource,
+        *,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        cuts: bool = True,
     ) -> None:
         self.network = network
         self.media = media
         self._features: ByteCache[Encoded] = ByteCache(cache_bytes, least=network.key_frames + 1)
         self._decoded: ByteCache[Decoded] = ByteCache(_DECODED_BYTES)
+        self._thumbnails: ByteCache[NDArray[np.float32]] = ByteCache(_THUMBNAIL_BYTES)
+        self._cuts = cuts
         self._passes = 0
 
     @property
@@ -127,12 +137,12 @@ class Engine:
         position = row * cols + col
         selected = bool((decoded.queries[0] == position).any())
         attends = bool(memory) and (selected or force)
-        config = self.network.config
-        if attends or not isinstance(config, SttConfig):
+        reads = self.network.reach
+        if attends or not reads.heads:
             focus = self.network.focus(current, memory, position)
             weights, logits = focus.weights.float().cpu().numpy(), focus.logits
         else:
-            weights = np.zeros((config.heads, 0, rows, cols), np.float32)
+            weights = np.zeros((reads.heads, 0, rows, cols), np.float32)
             logits = decoded.logits[0, :, row, col]
         frames = self._key_frames(frame.index) if attends else ()
         height, width = frame.image.shape[:2]
@@ -152,17 +162,35 @@ class Engine:
             forced=attends and not selected,
             need=float(decoded.need[0, position]),
             frames=frames,
-            radii=config.radii[: len(frames)] if isinstance(config, SttConfig) else (),
+            radii=reads.radii[: len(frames)],
             images=tuple(self.media[i].image for i in frames),
             weights=weights,
             probabilities=logits.float().softmax(0).cpu().numpy(),
         )
 
     def _key_frames(self, index: int) -> tuple[int, ...]:
-        return past_frames(index, self.network.key_frames, self.network.key_spacing)
+        wanted = past_frames(index, self.network.key_frames, self.network.key_spacing)
+        if not self._cuts or not wanted:
+            return wanted
+        for i in range(wanted[-1], index):
+            self._thumbnail(i)  # oldest first: the order a decoder likes
+        first = index  # of the shot, as far back as anybody asks
+        while first > wanted[-1] and not self._is_cut(first):
+            first -= 1
+        return tuple(i for i in wanted if i >= first)
+
+    def _is_cut(self, index: int) -> bool:
+        """Whether a shot begins at a frame."""
+        return is_cut(self._thumbnail(index - 1), self._thumbnail(index))
+
+    def _thumbnail(self, index: int) -> NDArray[np.float32]:
+        held = self._thumbnails.get(index)
+        if held is None:
+            held = thumbnail(self.media[index].image)
+            self._thumbnails.put(index, held, held.nbytes)
+        return held
 
     def _read(self, index: int) -> Steps[tuple[Encoded, list[Encoded]]]:
-        # oldest first: the order a decoder likes
         wanted = [*reversed(self._key_frames(index)), index]
         encoded: dict[int, Encoded] = {}
         for i in wanted:
@@ -176,7 +204,7 @@ class Engine:
 
     def _encode(self, index: int) -> Encoded:
         self._passes += 1
-        return self.network.encode(self.media[index].image)
+        return self.network.encode(self.media[index].image, index)
 
     def _decode(self, index: int, current: Encoded, memory: list[Encoded]) -> Decoded:
         held = self._decoded.get(index)

@@ -43,6 +43,8 @@ class SegmentOptions:
     """0-based, in presentation order. Frames before them serve as key frames all the same."""
     overlay: bool = False
     save: Literal["labels", "color", "both"] = "labels"
+    cuts: bool = True
+    """Whether no frame reads across a cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def segment_media(
     """
     make_folder(out)
     clock, begun, done = _Clock(), perf_counter(), 0
-    stream = Stream(network)
+    stream = Stream(network, start=_with_past(options.frames, network).start, cuts=options.cuts)
     frames = read_ahead(_read(media, _with_past(options.frames, network), clock), _READ_AHEAD)
     with ExitStack() as stack:
         stack.callback(frames.close)
@@ -206,8 +208,10 @@ def _report(
             "key_frames": network.key_frames,
             "save": options.save,
             "overlay": options.overlay,
+            "cuts": options.cuts,
+            "agreement": network.agreement,
         },
         "classes": [asdict(c) for c in network.header.classes],
         "versions": {**versions(), "torch_build": torch.__version__},
-        "warnings": list(media.warnings),
+        "warnings": [*media.warnings, *network.notes],
     }

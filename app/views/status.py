@@ -32,9 +32,10 @@ class StatusLine(QStatusBar):
         """How long the shown prediction took."""
         self._speed.setText(text)
 
-    def show_device(self, text: str) -> None:
-        """Where the model computes."""
+    def show_device(self, text: str, more: str = "") -> None:
+        """Where the model computes, and what else there is to say of it."""
         self._device.setText(text)
+        self._device.setToolTip("\n".join(filter(None, [self._device.accessibleName(), more])))
 
     def show_loading(self, name: str) -> None:
         """A model is being loaded."""

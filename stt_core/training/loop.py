@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stt_core.checkpoint import Checkpoint, new_checkpoint, save_checkpoint
-from stt_core.config import ModelConfig, Preprocess, PspNetConfig, SttConfig, TrainConfig
+from stt_core.config import (
+    ModelConfig,
+    Preprocess,
+    PspNetConfig,
+    SttConfig,
+    TrainConfig,
+    per_frame,
+    reach,
+)
 from stt_core.data.augment import augment
 from stt_core.data.clips import ClipSource, LabelledClip
 from stt_core.errors import TrainingError
@@ -23,8 +31,7 @@ from stt_core.files import make_folder, write_text, writing
 from stt_core.formats.model_file import ModelHeader
 from stt_core.labels import VOID, LabelClass
 from stt_core.metrics.segmentation import confusion, mean_iou
-from stt_core.model.pspnet import Encoded, PspNet
-from stt_core.model.stt import SttPspNet
+from stt_core.model.video import Encoded, Extracted, VideoModel, together
 from stt_core.pipeline import read_ahead
 from stt_core.preprocess import normalise
 from stt_core.training.losses import segmentation_loss
@@ -78,7 +85,7 @@ def train(
     checkpoint = _start(classes, config, init, sources)
     make_folder(out)
     write_text(out / "config.json", json.dumps(asdict(config), indent=2) + "\n")
-    learner = _Learner(checkpoint.model, config, torch.device(device), _balance(sources, config))
+    learner = _Learner(checkpoint, config, torch.device(device), _balance(sources, config))
     batches = read_ahead(_batches(sources, config), _READ_AHEAD)
     recent = np.zeros((len(classes), len(classes)))
     try:
@@ -109,14 +116,23 @@ class _Learner:
     """A model in training, with its optimizer."""
 
     def __init__(
-        self, model: PspNet, config: TrainConfig, device: torch.device, weights: Tensor | None
+        self,
+        checkpoint: Checkpoint,
+        config: TrainConfig,
+        device: torch.device,
+        weights: Tensor | None,
     ) -> None:
-        self.model: PspNet = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = checkpoint.model
+        self._preprocess = checkpoint.header.preprocess
+        self.model: VideoModel = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._config = config
         self._device = device
         self._weights = None if weights is None else weights.to(device)
+        self._steps = 0
         self._groups = _parameter_groups(self.model, config)
         self._optimizer = _make_optimizer(self._groups, config)
+        self._reach = reach(model.config)
+        self._learns = set(model.learning_parts())
         self._encode_frozen(config.freeze_encoder)
 
     def set_rate(self, done: int) -> float:
@@ -134,9 +150,11 @@ class _Learner:
         target = torch.from_numpy(np.stack([c.labels for c in batch])).long().to(self._device)
         bf16 = self._config.precision == "bf16"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            memories = [self._remember(clip) for clip in batch]
-            logits, aux = self._forward(images, memories)
-        align = self.model.config.pspnet.align_corners
+            path = self._steps % self._reach.paths  # they take turns in learning too
+            self._steps += 1
+            memories = [self._remember(clip, path) for clip in batch]
+            logits, aux = self._forward(images, memories, path)
+        align = per_frame(self.model.config).align_corners
         loss = segmentation_loss(logits, target, align_corners=align, class_weights=self._weights)
         if aux is not None:
             loss = loss + self._config.aux_weight * segmentation_loss(
@@ -149,51 +167,53 @@ class _Learner:
         return float(loss.detach()), self._count(logits.detach(), target)
 
     def _forward(
-        self, images: Tensor, memories: list[list[Encoded]]
+        self, images: Tensor, memories: list[list[Encoded]], path: int
     ) -> tuple[Tensor, Tensor | None]:
         """Logits of the targets, and auxiliary logits where the backbone learns."""
         model = self.model
         if self._config.freeze_encoder:
-            features, aux = self._features(images), None
+            extracted = self._extract_frozen(images, path)
         else:
-            stages = model.stages(images)
-            features, aux = model.bottleneck(stages), model.aux_logits(stages)
-        if not any(memories):
-            return model.decode(model.project(features), ()).logits, aux
+            extracted = model.extract(images, path, aux=True)
+        current, aux = model.project(extracted), extracted.aux
         # one by one: clips near a video's start have fewer key frames
-        current = model.project(features)
-        parts = [model.decode(current.one(i), m).logits for i, m in enumerate(memories)]
-        return torch.cat(parts), aux
+        refined = [model.refine(current.one(i), m) for i, m in enumerate(memories)]
+        return model.classify(together(refined)), aux
 
-    def _remember(self, clip: LabelledClip) -> list[Encoded]:
-        if not clip.past or not isinstance(self.model, SttPspNet):
+    def _remember(self, clip: LabelledClip, path: int) -> list[Encoded]:
+        """The past of a clip, newest first, whose last frame belongs to `path`."""
+        past = clip.past[: self._reach.key_frames]
+        if not past:
             return []
-        images = self._to_device(clip.past)
-        if self._config.detach_keys or self._config.freeze_encoder:
-            features = self._features(images)
-        else:
-            features = self.model.bottleneck(self.model.stages(images))
-        projected = self.model.project(features)
-        return [projected.one(i) for i in range(len(clip.past))]
+        images, paths = self._to_device(past), self._reach.paths
+        frozen = self._config.detach_keys or self._config.freeze_encoder
+        extract = self._extract_frozen if frozen else self.model.extract
+        if paths == 1:
+            together = self.model.project(extract(images, 0))
+            return [together.one(i) for i in range(len(past))]
+        return [
+            self.model.project(extract(images[i : i + 1], (path - 1 - i) % paths))
+            for i in range(len(past))
+        ]
 
     @torch.no_grad()
-    def _features(self, images: Tensor) -> Tensor:
-        """Bottleneck features with the running statistics, as at inference."""
+    def _extract_frozen(self, images: Tensor, path: int) -> Extracted:
+        """Encoder features with the running statistics, as at inference."""
         self._encode_frozen(True)
-        features = self.model.bottleneck(self.model.stages(images))
+        extracted = self.model.extract(images, path)
         self._encode_frozen(self._config.freeze_encoder)
-        return features
+        return extracted
 
     def _encode_frozen(self, frozen: bool) -> None:
         self.model.train()
         if frozen:
-            for name, part in self.model.named_children():
-                if name != "stt":
-                    part.eval()
+            self.model.eval()
+            for part in self._learns:
+                part.train()
 
     def _to_device(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         x = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float()
-        return normalise(x, Preprocess()).contiguous(memory_format=torch.channels_last)
+        return normalise(x, self._preprocess).contiguous(memory_format=torch.channels_last)
 
     def _count(self, logits: Tensor, target: Tensor) -> NDArray[np.int64]:
         """Confusion at stride 8, where it costs nothing."""
@@ -237,7 +257,9 @@ def _start(
         licences.insert(0, init.header.licence)
     header = ModelHeader(
         config=_model_config(len(classes), config, init),
-        preprocess=Preprocess(short_side=config.short_side),
+        preprocess=replace(
+            init.header.preprocess if init else Preprocess(), short_side=config.short_side
+        ),
         classes=classes,
         step=init.header.step if init else 0,
         licence=" ".join(dict.fromkeys(licences)),
@@ -251,12 +273,12 @@ def _start(
 
 
 def _model_config(classes: int, config: TrainConfig, init: Checkpoint | None) -> ModelConfig:
-    pspnet = init.header.config.pspnet if init else PspNetConfig(num_classes=classes)
+    frame = per_frame(init.header.config) if init else PspNetConfig(num_classes=classes)
     if config.model == "pspnet":
-        return pspnet
-    if init is not None and isinstance(init.header.config, SttConfig):
+        return frame
+    if init is not None and reach(init.header.config).key_frames:
         return init.header.config
-    return SttConfig(pspnet=pspnet)
+    return SttConfig(per_frame=frame)
 
 
 def _check_same_classes(init: Checkpoint, classes: tuple[LabelClass, ...]) -> None:
@@ -300,18 +322,17 @@ def _shuffled(count: int, rng: np.random.Generator) -> Iterator[int]:
         yield from rng.permutation(count).tolist()
 
 
-def _parameter_groups(model: PspNet, config: TrainConfig) -> list[dict[str, object]]:
-    named = [
-        (name, p)
-        for name, p in model.named_parameters()
-        if not config.freeze_encoder or name.startswith(("stt.", "cls.4."))
-    ]
-    backbone = [p for name, p in named if name.startswith("layer")]
-    heads = [p for name, p in named if not name.startswith("layer")]
-    groups: list[dict[str, object]] = [{"params": heads, "factor": config.head_rate_factor}]
+def _parameter_groups(model: VideoModel, config: TrainConfig) -> list[dict[str, object]]:
+    learning = {id(p) for part in model.learning_parts() for p in part.parameters()}
+    groups: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
+    for name, p in model.named_parameters():
+        if id(p) in learning or not config.freeze_encoder:
+            groups[".trunk." in name and ".ppm." not in name].append(p)
+    heads, backbone = groups[False], groups[True]
+    made: list[dict[str, object]] = [{"params": heads, "factor": config.head_rate_factor}]
     if backbone:
-        groups.append({"params": backbone, "factor": 1.0})
-    return groups
+        made.append({"params": backbone, "factor": 1.0})
+    return made
 
 
 def _make_optimizer(groups: list[dict[str, object]], config: TrainConfig) -> torch.optim.Optimizer:
@@ -325,7 +346,7 @@ def _make_optimizer(groups: list[dict[str, object]], config: TrainConfig) -> tor
     )
 
 
-def _save(out: Path, start: Checkpoint, model: PspNet, step: int) -> None:
+def _save(out: Path, start: Checkpoint, model: VideoModel, step: int) -> None:
     header = replace(
         start.header,
         step=start.header.step + step,

@@ -14,7 +14,7 @@ from stt_core.engine import Engine, run
 from stt_core.errors import CheckpointError
 from stt_core.formats.model_file import find_model
 from stt_core.media.source import open_media
-from stt_core.model.pspnet import Decoded
+from stt_core.model.video import Decoded
 from stt_core.network import Network
 from stt_core.preprocess import to_network
 from stt_core.resources import SAMPLE_CLIP, SAMPLE_MODEL, resource_path
@@ -202,7 +202,7 @@ def test_pixels_outside_and_models_without_attention_are_refused(
         with pytest.raises(IndexError):
             engine.segment(24)
         per_frame = Engine(_network(checkpoint(pspnet_config())), media)
-        with pytest.raises(CheckpointError, match="no temporal attention"):
+        with pytest.raises(CheckpointError, match="no sparse temporal attention"):
             per_frame.look_back(3, 5, 5)
         with pytest.raises(CheckpointError, match="reads no key frames"):
             _network(checkpoint(pspnet_config()), key_frames=3)

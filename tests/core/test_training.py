@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
 from stt_core.checkpoint import load_checkpoint
-from stt_core.config import TrainConfig
+from stt_core.config import LiteNetConfig, ModelConfig, SttConfig, TdnetConfig, TrainConfig, reach
 from stt_core.data.augment import augment
 from stt_core.data.clips import LabelledClip
 from stt_core.data.sources import CAMVID_LICENCE, camvid_classes, open_data
@@ -21,7 +22,7 @@ from stt_core.network import Network
 from stt_core.training.loop import TrainStep, train
 from stt_core.training.losses import segmentation_loss
 from stt_core.training.recipes import read_recipe
-from tests.core.models import checkpoint, images, write_clip
+from tests.core.models import checkpoint, images, pspnet_config, write_clip
 
 TINY = TrainConfig(
     steps=2, batch_size=2, crop=(64, 96), short_side=64, scale=(1.0, 1.0), save_every=1
@@ -62,6 +63,42 @@ def test_painted_frames_are_learnt(painted: str, tmp_path: Path) -> None:
     assert (labels[40:56] == 3).mean() > 0.8
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        LiteNetConfig(num_classes=11, width=32, aux_width=8),
+        SttConfig(per_frame=LiteNetConfig(num_classes=11, width=32, aux_width=8), heads=2),
+        SttConfig(per_frame=pspnet_config(), insert="backbone", heads=4),
+        TdnetConfig(per_frame=pspnet_config(), value_width=32, norm_size=(8, 12)),
+    ],
+    ids=["lite0", "stt-lite0", "stt at the backbone", "td4"],
+)
+def test_every_model_learns(config: ModelConfig, painted: str, tmp_path: Path) -> None:
+    init = checkpoint(config)
+    source = open_data(painted, key_frames=7)
+    kind: Literal["pspnet", "stt"] = "stt" if reach(config).key_frames else "pspnet"
+    recipe = replace(TINY, model=kind, steps=5, learning_rate=1e-3, save_every=5)
+    steps = list(train([source], recipe, tmp_path / "run", init=init))
+    assert all(np.isfinite(step.loss) for step in steps)
+    trained = load_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert trained.header.config == config
+    before, after = init.model.state_dict(), trained.model.state_dict()
+    still = {name for name, w in before.items() if torch.equal(w, after[name])}
+    # TDNet's paths take turns, so that no few steps reach all of them
+    assert isinstance(config, TdnetConfig) or not {n for n in still if "num_batches" not in n}
+    assert len(still) < len(before) / 2
+
+
+def test_a_model_keeps_its_own_input(painted: str, tmp_path: Path) -> None:
+    init = checkpoint(LiteNetConfig(num_classes=11, width=32, aux_width=8))
+    own = replace(init.header.preprocess, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    init = replace(init, header=replace(init.header, preprocess=own))
+    source = open_data(painted, key_frames=0)
+    list(train([source], TINY, tmp_path / "run", init=init))
+    trained = load_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert trained.header.preprocess == replace(own, short_side=64)
+
+
 def test_a_run_leaves_its_config_and_a_line_a_step(painted: str, tmp_path: Path) -> None:
     source = open_data(painted, key_frames=0)
     steps = list(train([source], replace(TINY, key_frames=0), tmp_path / "run"))
@@ -79,7 +116,7 @@ def test_the_same_seed_gives_the_same_weights(painted: str, tmp_path: Path) -> N
 
     first, again, other = weights("a", 1), weights("b", 1), weights("c", 2)
     assert all(torch.equal(first[k], again[k]) for k in first)
-    assert not torch.equal(first["cls.4.weight"], other["cls.4.weight"])
+    assert not torch.equal(first["frame.cls.4.weight"], other["frame.cls.4.weight"])
 
 
 def test_a_frozen_encoder_stays_as_it_was(painted: str, tmp_path: Path) -> None:
@@ -91,7 +128,7 @@ def test_a_frozen_encoder_stays_as_it_was(painted: str, tmp_path: Path) -> None:
     before = init.model.state_dict()
     after = load_checkpoint(tmp_path / "run" / "last.safetensors").model.state_dict()
     for name, weight in before.items():
-        learns = name.startswith(("stt.", "cls.4."))
+        learns = name.startswith(("stt.", "frame.cls.4."))
         assert learns or torch.equal(weight, after[name]), name
     assert not torch.equal(before["stt.v_proj.weight"], after["stt.v_proj.weight"])
 
