@@ -38,6 +38,9 @@ Model = Annotated[str, typer.Option(help="A .safetensors file, or a bundled mode
 KeyFrames = Annotated[
     int | None, typer.Option(min=0, max=9, help="Past frames read, in place of the model's own.")
 ]
+Cuts = Annotated[
+    bool, typer.Option("--cuts/--no-cuts", help="Whether no frame reads across a cut.")
+]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="auto: bf16 where it is fast.")
 ]
@@ -87,6 +90,7 @@ def segment(
     device: Device = "auto",
     key_frames: KeyFrames = None,
     precision: Precision = "auto",
+    cuts: Cuts = True,
     overlay: Annotated[bool, typer.Option("--overlay", help="Write overlay.mp4 too.")] = False,
     save: Annotated[
         Literal["labels", "color", "both"], typer.Option(help="Which maps to write.")
@@ -102,9 +106,10 @@ def segment(
         with _usage():
             frames = parse_range(range_, len(source))
         network = _network(model, device, precision, key_frames)
-        options = SegmentOptions(frames=frames, overlay=overlay, save=save)
+        options = SegmentOptions(frames=frames, overlay=overlay, save=save, cuts=cuts)
         steps = segment_media(network, source, out, options)
         report = _follow(steps, len(frames), "segment")
+    _warn(network.notes)
     files = {
         "run": out / "run.json",
         **({"labels": out / "labels"} if save != "color" else {}),
@@ -131,6 +136,7 @@ def inspect_pixel(
     device: Device = "auto",
     key_frames: KeyFrames = None,
     precision: Precision = "auto",
+    cuts: Cuts = True,
     as_json: Json = False,
 ) -> None:
     """Show where one pixel looked in the past: the figure, or its numbers."""
@@ -147,7 +153,8 @@ def inspect_pixel(
         with _usage():
             _check_place(source, frame, x, y)
         network = _network(model, device, precision, key_frames)
-        look = Engine(network, source).look_back(frame, x, y, force=force)
+        look = Engine(network, source, cuts=cuts).look_back(frame, x, y, force=force)
+        _warn(network.notes)
         with _usage():
             chosen = _head(head, look.weights.shape[0])
         classes = network.header.classes
@@ -219,6 +226,92 @@ def train(
     _say(f"{config.steps} steps, loss {told['loss']}, written to {path}")
     outputs = {"model": str(path), "log": str(out / "log.jsonl")}
     _done(as_json, {"command": "train", "steps": config.steps, **told, "outputs": outputs})
+
+
+@app.command("import-checkpoint")
+def import_foreign(
+    file: Annotated[
+        Path,
+        typer.Argument(help="What torch.save wrote, a .safetensors file, or imagenet-lite0."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="The model to write: FILE.safetensors.")],
+    classes: Annotated[
+        Path | None, typer.Option(help="Class list (JSON), in the order of the weights.")
+    ] = None,
+    dilation: Annotated[
+        Literal["etc", "tdnet", "mmseg"] | None,
+        typer.Option(help="For a torchvision backbone only; default etc."),
+    ] = None,
+    stt: Annotated[
+        bool, typer.Option("--stt", help="Put a new temporal block on it, to be trained.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a model of a checkpoint of ETC, semseg, TDNet, mmsegmentation or torchvision."""
+    from dataclasses import asdict
+
+    from stt_core.checkpoint import save_checkpoint, start_stt
+    from stt_core.importers import import_checkpoint, start_lite0
+    from stt_core.labels import read_classes
+
+    if out.suffix.lower() != ".safetensors":
+        raise typer.BadParameter(f"--out ends in .safetensors, got {out.name}")
+    if out.resolve() == file.resolve():
+        raise typer.BadParameter(f"--out would replace {file} itself: choose another name")
+    table = None if classes is None else read_classes(classes)
+    if str(file) == "imagenet-lite0":
+        imported = start_lite0(table)
+    else:
+        imported = import_checkpoint(file, classes=table, dilation=dilation)
+    made = start_stt(imported.checkpoint) if stt else imported.checkpoint
+    save_checkpoint(out, made)
+    report = imported.report
+    left_out = f", {len(report.ignored)} left out" if report.ignored else ""
+    scheme = f", dilation scheme {report.dilation}" if report.dilation else ""
+    _say(f"{report.layout}{scheme}")
+    _say(f"{report.mapped} tensors taken over{left_out}, written to {out}")
+    for note in report.notes:
+        _say(note)
+    names = [label_class.name for label_class in imported.checkpoint.header.classes]
+    facts = {**asdict(report), "classes": names, "outputs": {"model": str(out)}}
+    _done(as_json, {"command": "import-checkpoint", **facts})
+
+
+@app.command("export-onnx")
+def export_network(
+    model: Annotated[str, typer.Argument(help="A .safetensors file, or a bundled model's name.")],
+    *,
+    out: Annotated[Path, typer.Option(help="The file to write: FILE.onnx.")],
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT of the input, multiples of 8.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model's per-frame network as an ONNX file; of an STT model, all but its block."""
+    from dataclasses import asdict
+
+    from stt_core.checkpoint import load_checkpoint
+    from stt_core.formats.model_file import find_model
+    from stt_core.onnx_export import OPSET, export_onnx
+
+    if out.suffix.lower() != ".onnx":
+        raise typer.BadParameter(f"--out ends in .onnx, got {out.name}")
+    rows_and_cols = None if size is None else _size(size, multiple=8)[::-1]
+    exported = export_onnx(out, load_checkpoint(find_model(model)), size=rows_and_cols)
+    width, height = exported.size[::-1]
+    found = exported.difference
+    _say(f"{exported.what}: input {width}x{height}, operator set {OPSET}, written to {out}")
+    if found is None:
+        _say("not compared with torch: onnxruntime is not installed")
+    else:
+        largest, same = f"{found.relative:.1e}", f"{found.same_class:.2%}"
+        _say(
+            f"onnxruntime: logits differ by {largest} of their spread, {same} of the classes agree"
+        )
+    facts = {"exported": exported.what, "size": [width, height], "opset": OPSET}
+    told = {"difference": found and asdict(found), "outputs": {"onnx": str(out)}}
+    _done(as_json, {"command": "export-onnx", **facts, **told})
 
 
 @app.command()
@@ -368,14 +461,15 @@ def _pixel(text: str) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def _size(text: str) -> tuple[int, int]:
+def _size(text: str, multiple: int = 2) -> tuple[int, int]:
     width, cross, height = text.partition("x")
     said = bool(cross) and width.isdecimal() and height.isdecimal()
     size = (int(width), int(height)) if said else (0, 0)
     # an odd size would be padded in the video, and its label maps not
-    if not all(32 <= side <= _MAX_SIDE and side % 2 == 0 for side in size):
+    if not all(32 <= side <= _MAX_SIDE and side % multiple == 0 for side in size):
+        numbers = "even numbers" if multiple == 2 else f"multiples of {multiple}"
         raise typer.BadParameter(
-            f"'{text}' is not a size: say WIDTHxHEIGHT, even numbers from 32 to {_MAX_SIDE}, as in "
+            f"'{text}' is not a size: say WIDTHxHEIGHT, {numbers} from 32 to {_MAX_SIDE}, as in "
             "480x360"
         )
     return size
