@@ -61,7 +61,7 @@ _TARGETS = {
 
 
 def run_bench(groups: Sequence[str], out: Path, note: Note) -> list[Row]:
-    """Measure the groups of these names and write `out`/bench.json.
+    """Measure the groups of these names and write `out`/bench.json, and the plot of growth.
 
     Raises:
         OutputError: it cannot be written.
@@ -69,6 +69,8 @@ def run_bench(groups: Sequence[str], out: Path, note: Note) -> list[Row]:
     make_folder(out)
     rows = [row for name in groups for row in GROUPS[name](note)]
     write_text(out / "bench.json", json.dumps(rows, indent=2) + "\n")
+    if "growth" in groups:
+        import_module("stt_core.bench.growth").draw(rows, out)
     return rows
 
 
@@ -109,7 +111,8 @@ def measure(
 def _line(row: Row, width: int) -> str:
     line = f"  {row['name']:{width}}  {row['value']:10.2f} {row['unit']:3}"
     if row["target"] is not None:
-        line += f"  at most {row['target']:g}: {'met' if row['met'] else 'MISSED'}"
+        bound = "at least" if row["least"] else "at most"
+        line += f"  {bound} {row['target']:g}: {'met' if row['met'] else 'MISSED'}"
     return line.rstrip()
 
 
@@ -119,7 +122,10 @@ def _core(name: str, note: Note) -> list[Row]:
 
 
 GROUPS: Mapping[str, Callable[[Note], list[Row]]] = {
+    "kernels": partial(_core, "kernels"),
     "engine": partial(_core, "engine"),
+    "pass": partial(_core, "whole_pass"),
+    "growth": partial(_core, "growth"),
     "app": measure,
 }
 
