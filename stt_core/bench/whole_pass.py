@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from types import TracebackType
 from typing import Self
 
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 
 from stt_core.bench.memory import block_megabytes
 from stt_core.bench.rows import Note, Row, row
+from stt_core.bench.timing import median_ms
 from stt_core.checkpoint import new_checkpoint
 from stt_core.config import LiteNetConfig, ModelConfig, Preprocess, PspNetConfig, SttConfig
 from stt_core.device import precision_name
-from stt_core.engine import Engine
+from stt_core.engine import Engine, run
 from stt_core.formats.model_file import ModelHeader
 from stt_core.labels import read_classes
 from stt_core.media.frame import Frame
@@ -39,7 +39,8 @@ def measure(
     note: Note,
     *,
     size: tuple[int, int] = (2048, 1024),
-    frames: int = 12,
+    frames: int = 8,
+    rounds: int = 3,
     long_frames: int = 10_000,
     block: tuple[int, int] = (128, 256),
 ) -> list[Row]:
@@ -49,13 +50,14 @@ def measure(
         note: told what is being measured.
         size: width and height of the video that is segmented whole.
         frames: of it.
+        rounds: in which `segment` and the bare loop take turns.
         long_frames: of the run whose memory is watched.
         block: rows and columns of the map the temporal block's memory is measured on.
     """
     rows: list[Row] = []
     for name, config in _models().items():
         note(f"A pass over {frames} frames of {size[0]}x{size[1]} with {name} ...")
-        rows += _efficiency(name, config, size, frames)
+        rows += _efficiency(name, config, size, frames, rounds)
     note("Random access ...")
     rows += _random_access()
     note("Memory of the temporal block ...")
@@ -85,7 +87,9 @@ def _network(config: ModelConfig) -> Network:
     return network
 
 
-def _efficiency(name: str, config: ModelConfig, size: tuple[int, int], frames: int) -> list[Row]:
+def _efficiency(
+    name: str, config: ModelConfig, size: tuple[int, int], frames: int, rounds: int
+) -> list[Row]:
     network = _network(config)
     images = list(_drifting(size, frames))
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -95,18 +99,20 @@ def _efficiency(name: str, config: ModelConfig, size: tuple[int, int], frames: i
                 video.write(image)
         stream = Stream(network)
         stream.push(images[0])  # compiles kernels and checks the precision
-        stream.reset()
-        begun = perf_counter()
-        for image in images:
-            stream.push(image)
-        bare = frames / (perf_counter() - begun)
-        with open_media(clip) as media:
-            begun = perf_counter()
-            for _ in segment_media(
-                network, media, Path(folder) / "out", SegmentOptions(frames=range(frames))
-            ):
-                pass
-            whole = frames / (perf_counter() - begun)
+
+        def loop() -> None:
+            stream.reset()
+            for image in images:
+                stream.push(image)
+
+        def segment() -> None:
+            options = SegmentOptions(frames=range(frames))
+            with open_media(clip) as media:
+                run(segment_media(network, media, Path(folder) / "out", options))
+
+        bare, whole = (
+            1000 * frames / ms for ms in median_ms([loop, segment], repeats=rounds, warm_up=0)
+        )
     where = f"{name}, {size[0]}x{size[1]} {precision_name(network.dtype)}"
     return [
         row(GROUP, f"model alone, {where}", bare, "fps"),
