@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -420,7 +421,14 @@ def _network(model: str, device: str, precision: Any, key_frames: int | None) ->
     from stt_core.network import Network
 
     checkpoint = load_checkpoint(find_model(model))
-    return Network(checkpoint, device=device, precision=precision, key_frames=key_frames)
+    network = Network(checkpoint, device=device, precision=precision, key_frames=key_frames)
+    if network.device.type == "cpu" and network.reach.heads:
+        from stt_core.model.compiling import compile_steps, is_compiled
+
+        if not is_compiled():
+            _note("compiling the CPU's kernels: half a minute, once on this machine ...")
+            deque(compile_steps(), 0)
+    return network
 
 
 def _follow(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -23,6 +21,7 @@ from stt_core.engine import Engine, run
 from stt_core.formats.model_file import ModelHeader
 from stt_core.labels import read_classes
 from stt_core.media.frame import Frame
+from stt_core.media.medium import Medium
 from stt_core.media.source import open_media
 from stt_core.media.writer import VideoWriter
 from stt_core.network import Network
@@ -157,7 +156,7 @@ def _drifting(size: tuple[int, int], frames: int) -> Iterator[NDArray[np.uint8]]
         yield np.roll(pattern, 4 * i, 1).astype(np.uint8)
 
 
-class _Endless:
+class _Endless(Medium):
     """A medium of small frames that are made when they are asked for."""
 
     path = resource_path(SAMPLE_CLIP)
@@ -179,14 +178,3 @@ class _Endless:
 
     def close(self) -> None:
         pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from natsort import natsorted
@@ -15,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from stt_core.cache import ByteCache
 from stt_core.errors import MediaError
 from stt_core.media.frame import CACHE_BYTES, Frame
+from stt_core.media.medium import Medium
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -24,7 +23,7 @@ _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
-class ImageFolder:
+class ImageFolder(Medium):
     """Images in natural order of their names (``2.png`` before ``10.png``), frames of one size.
 
     Opening reads the headers only. EXIF orientation is applied, grey becomes RGB and
@@ -84,21 +83,6 @@ class ImageFolder:
 
     def close(self) -> None:
         self._cache.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _require(self, index: int) -> None:
-        if not 0 <= index < len(self):
-            raise IndexError(f"frame {index} of {self.path}, which has frames 0 to {len(self) - 1}")
 
     def _read(self, file: Path) -> NDArray[np.uint8]:
         try:

@@ -8,8 +8,6 @@ and every seek is checked by looking at which packet it met (see `packets` and `
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
@@ -21,6 +19,7 @@ from stt_core.cache import ByteCache
 from stt_core.errors import MediaError
 from stt_core.media.decoder import Decoder
 from stt_core.media.frame import CACHE_BYTES, Frame
+from stt_core.media.medium import Medium
 from stt_core.media.orientation import orientation_of
 from stt_core.media.packets import entry_points
 from stt_core.media.survey import survey
@@ -30,7 +29,7 @@ _NEAR = 8  # frames; decoding on over so few is cheaper than a seek
 _BACK = 16  # frames kept before the wanted one when the reader goes backward
 
 
-class VideoFile:
+class VideoFile(Medium):
     """Random access to the frames of one video, in order of display.
 
     Reading on from the last frame decodes without seeking; the frames read last are kept. A
@@ -100,21 +99,6 @@ class VideoFile:
         self._decoder.close()
         self._forget_pictures()
         self._cache.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _require(self, index: int) -> None:
-        if not 0 <= index < len(self):
-            raise IndexError(f"frame {index} of {self.path}, which has frames 0 to {len(self) - 1}")
 
     def _look_at_first_picture(self) -> None:
         """Learn size and rotation; leave out frames that need pictures before the file begins."""

@@ -27,13 +27,17 @@ from stt_core.model.similarity.ops import neighbouring_similarity
 _POLL_SECONDS = 0.05
 
 
+def is_compiled() -> bool:
+    """Whether this machine has the kernels already."""
+    return _stamp().exists()
+
+
 def compile_steps() -> Generator[None, None, None]:
     """Compile what is not compiled yet, yielding while that lasts; closing this ends it.
 
     Where it fails, nothing is lost: the kernels are then compiled when they are first called.
     """
-    stamp = _stamp()
-    if stamp.exists():
+    if is_compiled():
         return
     command = [sys.executable, "-m", "stt_core.model.compiling"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stt_core.model.attention.reference import gather_attention
 from stt_core.model.similarity.reference import reference_similarity
+from tests.core.dense import LIKE_FLOAT64, Problem, dense_attention, problem
 
 with pytest.MonkeyPatch.context() as _patch:
     if not torch.cuda.is_available():
@@ -26,13 +27,6 @@ with pytest.MonkeyPatch.context() as _patch:
     fused_similarity: Any = importlib.import_module(
         "stt_core.model.similarity.fused"
     ).fused_similarity
-
-LIKE_FLOAT64 = {
-    torch.float64: 1e-10,
-    torch.float32: 1e-5,
-    torch.float16: 4e-3,
-    torch.bfloat16: 2e-2,
-}
 
 
 @pytest.fixture(
@@ -51,83 +45,43 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-class Problem(NamedTuple):
-    query: Tensor  # [B, Q, C]
-    keys: list[Tensor]  # F of [B, C, h, w]
-    values: list[Tensor]
-    positions: Tensor  # [B, Q]
-    radii: tuple[int, ...]
-    heads: int
-
-    def attend(self) -> Tensor:
-        return fused.fused_attention(
-            self.query,
-            self.keys,
-            self.values,
-            self.positions,
-            radii=self.radii,
-            heads=self.heads,
-        )
-
-    def dense(self) -> Tensor:
-        """In float64: all keys, those too far away masked out; one image at a time."""
-        rows, cols = self.keys[0].shape[2:]
-        y, x = torch.arange(rows).repeat_interleave(cols), torch.arange(cols).repeat(rows)
-        keys, values = (
-            torch.cat([m.double().flatten(2) for m in maps], 2).unflatten(1, (self.heads, -1))
-            for maps in (self.keys, self.values)
-        )  # [B, H, D, F * N]
-        queries = self.query.double().unflatten(2, (self.heads, -1)).transpose(1, 2)
-        images = []
-        for q, k, v, at in zip(queries, keys, values, self.positions.cpu(), strict=True):
-            far = torch.maximum((y[at][:, None] - y).abs(), (x[at][:, None] - x).abs())
-            near = torch.cat([far <= radius for radius in self.radii], 1).to(q.device)
-            scores = (q @ k / q.shape[-1] ** 0.5).masked_fill(~near, -torch.inf)
-            images.append((scores.softmax(-1) @ v.mT).transpose(0, 1).flatten(1))
-        return torch.stack(images)
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        return [self.query, *self.keys, *self.values]
+def _attend(p: Problem) -> Tensor:
+    attended: Tensor = fused.fused_attention(*p[:4], radii=p.radii, heads=p.heads)
+    return attended
 
 
-def _problem(
-    device: str,
-    *,
-    size: tuple[int, int] = (5, 9),
-    radii: tuple[int, ...] = (1, 3),
-    heads: int = 2,
-    width: int = 5,
-    batch: int = 2,
-    queries: int | None = None,
-    dtype: torch.dtype = torch.float32,
-    seed: int = 0,
-) -> Problem:
-    """By default every other position asks, in no order; all inputs want gradients."""
-    g = torch.Generator().manual_seed(seed)
-    rows, cols = size
-    count = (rows * cols + 1) // 2 if queries is None else queries
+def _dense(p: Problem) -> Tensor:
+    """On the CPU, whence gradients find their way back."""
+    query, positions = p.query.cpu(), p.positions.cpu()
+    keys, values = ([m.cpu() for m in maps] for maps in (p.keys, p.values))
+    dense = dense_attention(query, keys, values, positions, radii=p.radii, heads=p.heads)
+    return dense.values.to(p.query.device)
 
-    def draw(*shape: int) -> Tensor:
-        drawn = torch.randn(shape, generator=g, dtype=torch.float64)
-        return drawn.to(device, dtype).requires_grad_()
 
-    at = [torch.randperm(rows * cols, generator=g)[:count] for _ in range(batch)]
-    return Problem(
-        draw(batch, count, heads * width),
-        [draw(batch, heads * width, rows, cols) for _ in radii],
-        [draw(batch, heads * width, rows, cols) for _ in radii],
-        torch.stack(at).to(device),
-        radii,
-        heads,
+def _inputs(p: Problem) -> list[Tensor]:
+    return [p.query, *p.keys, *p.values]
+
+
+def _problem(device: str, **changes: Any) -> Problem:
+    """All inputs want gradients."""
+    p = problem(**changes)
+
+    def grown(x: Tensor) -> Tensor:
+        return x.to(device).requires_grad_()
+
+    return p._replace(
+        query=grown(p.query),
+        keys=[grown(k) for k in p.keys],
+        values=[grown(v) for v in p.values],
+        positions=p.positions.to(device),
     )
 
 
 def _check(p: Problem, wanted: Sequence[Tensor] | None = None) -> None:
     """Values and gradients like those of the dense form."""
-    wanted = p.inputs if wanted is None else wanted
+    wanted = _inputs(p) if wanted is None else wanted
     tolerance = LIKE_FLOAT64[p.query.dtype]
-    expected, got = p.dense(), p.attend()
+    expected, got = _dense(p), _attend(p)
     assert (got.shape, got.dtype, got.device) == (p.query.shape, p.query.dtype, p.query.device)
     torch.testing.assert_close(got.double(), expected, rtol=tolerance, atol=tolerance)
     back = torch.randn_like(got)
@@ -261,7 +215,7 @@ def test_a_map_may_be_several_key_frames(device: str) -> None:
 
 
 def test_no_query_gives_nothing(device: str) -> None:
-    out = _problem(device, queries=0).attend()
+    out = _attend(_problem(device, queries=0))
     assert out.shape == (2, 0, 10)
 
 
@@ -272,27 +226,27 @@ def test_only_gradients_that_are_wanted(device: str) -> None:
     still = p._replace(keys=[k.detach() for k in p.keys], values=[v.detach() for v in p.values])
     _check(still, [p.query])
     with torch.no_grad():
-        assert not p.attend().requires_grad
+        assert not _attend(p).requires_grad
 
 
 def test_gradients_repeat_bit_for_bit(device: str) -> None:
     p = _problem(device, size=(4, 5))
-    one, other = (torch.autograd.grad(p.attend().sum(), p.inputs) for _ in range(2))
+    one, other = (torch.autograd.grad(_attend(p).sum(), _inputs(p)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_scores_far_apart_stay_finite(device: str) -> None:
     p = _problem(device, size=(4, 5))
     p = p._replace(query=(p.query.detach() * 300).requires_grad_())
-    out = p.attend()
-    torch.testing.assert_close(out.double(), p.dense(), rtol=1e-3, atol=1e-3)
-    assert all(g.isfinite().all() for g in torch.autograd.grad(out.sum(), p.inputs))
+    out = _attend(p)
+    torch.testing.assert_close(out.double(), _dense(p), rtol=1e-3, atol=1e-3)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(out.sum(), _inputs(p)))
 
 
 def test_a_position_asked_for_twice_is_not_answered_with_rubbish(device: str) -> None:
     p = _problem(device, queries=4)
     p.positions[:, 2] = p.positions[:, 0]
-    out = p.attend()
+    out = _attend(p)
     assert out[:, [1, 3]].isfinite().all()
     assert (out[:, [0, 2]].isnan().all(2).sum(1) == 1).all()
 
@@ -300,17 +254,17 @@ def test_a_position_asked_for_twice_is_not_answered_with_rubbish(device: str) ->
 def test_what_does_not_fit_is_refused(device: str) -> None:
     p = _problem(device)
     with pytest.raises(ValueError, match="one key, value and radius a key frame"):
-        p._replace(radii=(1,)).attend()
+        _attend(p._replace(radii=(1,)))
     with pytest.raises(ValueError, match="one key, value and radius a key frame"):
-        p._replace(values=p.values[:1]).attend()
+        _attend(p._replace(values=p.values[:1]))
     with pytest.raises(ValueError, match="of the query's dtype"):
-        p._replace(query=p.query.half()).attend()
+        _attend(p._replace(query=p.query.half()))
     with pytest.raises(ValueError, match="do not fit together"):
-        p._replace(positions=p.positions[:, :3]).attend()
+        _attend(p._replace(positions=p.positions[:, :3]))
     with pytest.raises(ValueError, match="do not fit together"):
-        p._replace(query=p.query[:1], positions=p.positions[:1]).attend()
+        _attend(p._replace(query=p.query[:1], positions=p.positions[:1]))
     with pytest.raises(ValueError, match="must divide"):
-        p._replace(heads=3).attend()
+        _attend(p._replace(heads=3))
 
 
 @pytest.mark.gpu
@@ -327,11 +281,11 @@ def test_the_size_of_a_frame(dtype: torch.dtype, last: bool, device: str) -> Non
     keys, values = ([m.double() for m in maps] for maps in (p.keys, p.values))
     expected = gather_attention(p.query.double(), keys, values, p.positions, radii=radii, heads=8)
     tolerance = LIKE_FLOAT64[dtype]
-    got = p.attend()
+    got = _attend(p)
     torch.testing.assert_close(got.double(), expected, rtol=tolerance, atol=tolerance)
     back = torch.randn_like(got)
-    of_expected = torch.autograd.grad(expected, p.inputs, back.double())
-    for one, other in zip(torch.autograd.grad(got, p.inputs, back), of_expected, strict=True):
+    of_expected = torch.autograd.grad(expected, _inputs(p), back.double())
+    for one, other in zip(torch.autograd.grad(got, _inputs(p), back), of_expected, strict=True):
         torch.testing.assert_close(
             one.double(), other.double(), rtol=10 * tolerance, atol=4 * tolerance
         )

@@ -2,9 +2,9 @@
 
 Keys lie as rows x channels x columns, so that 16 neighbouring keys are one load: the scores of a
 window's row are sums of such vectors, with nothing to add up across a vector. Values lie as
-rows x columns x channels, and 16 channels of a result grow in one register. The maps of all key
-frames are read where they lie; nothing is gathered. Each query is computed by itself, whatever the
-number of threads: results repeat bit for bit.
+rows x blocks of 16 channels x columns x 16, and such a block of a result grows in one register.
+The maps of all key frames are read where they lie; nothing is gathered. Each query is computed by
+itself, whatever the number of threads: results repeat bit for bit.
 """
 
 from __future__ import annotations

@@ -32,11 +32,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from stt_core.model.attention.windows import WIDEST_FUSED
+
 SLOTS = 9
 """Key frames a compiled kernel has room for; fewer leave slots unused, more compile another."""
-
-MAX_WIDTH = 256
-"""Of a head: a wider one would not fit the shared memory of consumer cards."""
 
 
 def fused_attention(
@@ -58,7 +57,7 @@ def fused_attention(
         positions: ``[B, Q]`` long, none twice in an image: of two queries at one position one
             would come back as NaN.
         radii: F of them, at least one.
-        heads: H; must divide C, into heads of at most MAX_WIDTH channels.
+        heads: H; must divide C, into heads of at most WIDEST_FUSED channels.
 
     Returns:
         ``[B, Q, C]``, differentiable once: in query, keys and values.
@@ -83,8 +82,8 @@ def _check(query: Tensor, maps: list[Tensor], positions: Tensor, heads: int) -> 
             f"query {tuple(query.shape)}, positions {tuple(positions.shape)} and maps "
             f"{tuple(maps[0].shape)} do not fit together"
         )
-    if query.shape[2] % heads or query.shape[2] // heads > MAX_WIDTH:
-        raise ValueError(f"{heads} heads must divide {query.shape[2]}, into {MAX_WIDTH} at most")
+    if query.shape[2] % heads or query.shape[2] // heads > WIDEST_FUSED:
+        raise ValueError(f"{heads} heads must divide {query.shape[2]}, into {WIDEST_FUSED} at most")
 
 
 def _strides(tensor: Tensor) -> tuple[int, ...]:

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from stt_core.model.attention.reference import as_memory, attend, gather_attention
 from stt_core.model.attention.tiled import tiled_attention
-from stt_core.model.attention.windows import key_index, unpack_value, window_offsets
+from stt_core.model.attention.windows import (
+    WIDEST_FUSED,
+    key_index,
+    unpack_value,
+    window_offsets,
+)
 from stt_core.model.backends import Backend, choose
 
 
@@ -80,6 +85,8 @@ def sparse_attention(
         )
     else:
         chosen = choose(backend, query, *keys, *values)
+        if backend == "auto" and chosen == "triton" and query.shape[2] // heads > WIDEST_FUSED:
+            chosen = "tiled"
         compute = _implementation(chosen)
         if chosen != "cpu":
             values = [unpack_value(v) for v in values]
@@ -110,10 +117,10 @@ def attention_weights(
     """
     _check(query, keys, radii, heads)
     rows, cols = keys[0].shape[2:]
-    muted = ablation.keys | {
-        (f, y, x) for f in ablation.frames for y in range(rows) for x in range(cols)
-    }
-    index = key_index(positions, (rows, cols), window_offsets(radii, query.device), muted)
+    offsets = window_offsets(radii, query.device)
+    index = key_index(positions, (rows, cols), offsets, ablation.keys)
+    for frame in ablation.frames:
+        index.valid[..., offsets.lag == frame] = False
     memory = as_memory(keys)
     weights = attend(query, memory, memory, index, heads).weights  # [B, H, Q, K]
     if ablation.heads:

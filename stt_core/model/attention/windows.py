@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+WIDEST_FUSED = 256
+"""Channels of a head the Triton kernels take: more exceed a consumer card's shared memory."""
+
 
 class Offsets(NamedTuple):
     """The K keys of a query relative to it, newest frame first, row by row."""
