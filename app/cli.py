@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -423,11 +422,9 @@ def _network(model: str, device: str, precision: Any, key_frames: int | None) ->
     checkpoint = load_checkpoint(find_model(model))
     network = Network(checkpoint, device=device, precision=precision, key_frames=key_frames)
     if network.device.type == "cpu" and network.reach.heads:
-        from stt_core.model.compiling import compile_steps, is_compiled
+        from stt_core.model.compiling import compile_first
 
-        if not is_compiled():
-            _note("compiling the CPU's kernels: half a minute, once on this machine ...")
-            deque(compile_steps(), 0)
+        compile_first(_note)
     return network
 
 

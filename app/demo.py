@@ -19,6 +19,7 @@ from stt_core.formats.model_file import find_model
 from stt_core.labels import read_label_png
 from stt_core.media.source import open_media
 from stt_core.metrics.segmentation import confusion, mean_iou
+from stt_core.model.compiling import compile_first
 from stt_core.network import Network
 from stt_core.pictures.attention import write_inspection
 from stt_core.pictures.figure import write_figure
@@ -40,6 +41,8 @@ def write_demo(out: Path, note: Callable[[str], None]) -> dict[str, Any]:
         OutputError: something cannot be written.
     """
     network = Network(load_checkpoint(find_model(SAMPLE_MODEL)))
+    if network.device.type == "cpu":
+        compile_first(note)
     clip = resource_path(SAMPLE_CLIP)
     note("Segmenting the bundled clip ...")
     with open_media(clip) as media:

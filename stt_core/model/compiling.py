@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator
 from pathlib import Path
 from time import sleep
 
@@ -49,6 +50,13 @@ def compile_steps() -> Generator[None, None, None]:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def compile_first(note: Callable[[str], None]) -> None:
+    """Compile what is not compiled yet, having said so: for programs that may wait."""
+    if not is_compiled():
+        note("Compiling the CPU's kernels: half a minute, once on this machine ...")
+        deque(compile_steps(), 0)
 
 
 def compile_kernels() -> None:
