@@ -40,6 +40,7 @@ class Painting(QObject):
         self._store: LabelStore | None = None
         self._frame = 0
         self._process: Process | None = None
+        self._training = False
 
     @property
     def folder(self) -> Path | None:
@@ -86,24 +87,30 @@ class Painting(QObject):
             model: to start from.
             on_model: told the file of the trained model.
         """
-        if self._process is not None:
+        if self._training:
             return
-        if self._store is None or not self._store.snapshot():
+        self._training = True
+        # The lane is first in, first out: by then the labels are read and every stroke is on disk.
+        start = partial(self._start_training, media, model, on_model)
+        self._jobs.write(lambda: None, on_done=lambda _: start())
+
+    def cancel_training(self) -> None:
+        if self._process is not None:
+            self._process.cancel()
+
+    def _start_training(
+        self, media: MediaFacts, model: ModelFacts, on_model: Callable[[str], None]
+    ) -> None:
+        painted = len(self._store.snapshot()) if self._store is not None else 0
+        if media is not self._media or not painted:
+            self._training = False
             self.job_started.emit(TRAIN_JOB, "Fine-tune")
             self.job_finished.emit(TRAIN_JOB, "Nothing is painted yet: press B and paint.", False)
             return
         run = runs_folder(media.sha256) / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         data = f"video:{media.path},labels={self.folder}"
         words = ["train", self.recipe, "--data", data, "--init", str(model.path), "--out", str(run)]
-        self.job_started.emit(TRAIN_JOB, f"Fine-tune on {len(self._store)} painted frames")
-        start = partial(self._start_training, words, run, on_model)
-        self._jobs.write(lambda: None, on_done=lambda _: start())  # after every stroke is on disk
-
-    def cancel_training(self) -> None:
-        if self._process is not None:
-            self._process.cancel()
-
-    def _start_training(self, words: list[str], run: Path, on_model: Callable[[str], None]) -> None:
+        self.job_started.emit(TRAIN_JOB, f"Fine-tune on what is painted (frames: {painted})")
         self._process = self._jobs.run_command(
             words,
             run / "log.jsonl",
@@ -117,7 +124,7 @@ class Painting(QObject):
         self.job_updated.emit(TRAIN_JOB, last["step"], last["steps"], text)
 
     def _on_trained(self, on_model: Callable[[str], None], told: dict[str, Any]) -> None:
-        self._process = None
+        self._process, self._training = None, False
         if "error" in told:
             self.job_finished.emit(TRAIN_JOB, told["error"], bool(told.get("cancelled")))
             return

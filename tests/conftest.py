@@ -17,13 +17,18 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings, labels and logs go to a folder of this run, never to the person's own."""
-    home = tmp_path_factory.getbasetemp() / "home"
-    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(home / name))
+    """Settings, labels and logs go to a folder of this test, never to the person's own.
+
+    What is only cached (compiled kernels, encoded frames) is shared by the tests of a run.
+    """
+    shared = tmp_path_factory.getbasetemp() / "home"
+    own = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared))
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(own / name))
     if sys.platform == "win32":
-        monkeypatch.setenv("LOCALAPPDATA", str(home))
-        monkeypatch.setenv("APPDATA", str(home))
+        monkeypatch.setenv("LOCALAPPDATA", str(own))
+        monkeypatch.setenv("APPDATA", str(own))
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,16 @@ from pytestqt.qtbot import QtBot
 from app.controller import PASS_JOB
 from app.facts import ModelChoice
 from app.painting import TRAIN_JOB
+from app.settings import labels_folder
 from app.startup import make_window
 from app.views.canvas import Tool
 from app.window import MainWindow, _model_row
 from stt_core.checkpoint import save_checkpoint
+from stt_core.data.sources import camvid_classes
 from stt_core.formats.model_file import bundled_models
 from stt_core.labels import read_label_png
-from stt_core.media.source import open_media
+from stt_core.media.source import media_hash, open_media
+from stt_core.project.label_folder import write_labels
 from stt_core.resources import SAMPLE_MODEL
 from tests.core.models import checkpoint, images, pspnet_config, write_clip
 
@@ -413,6 +416,22 @@ def test_training_on_nothing_is_told(qtbot: QtBot, opened: MainWindow) -> None:
         opened.controller.fine_tune()
     assert not told.args[2]
     assert "Nothing is painted" in told.args[1]
+
+
+def test_training_reads_what_was_painted_before(
+    qtbot: QtBot, window: MainWindow, model: Path, clip: Path
+) -> None:
+    """Asked for while the labels of an earlier day are still being read, it waits for them."""
+    write_labels(labels_folder(media_hash(clip)), 3, np.zeros((64, 96), np.uint8), camvid_classes())
+    controller = window.controller
+    controller.load_model(ModelChoice(str(model), "cpu", "fp32"))
+    with qtbot.waitSignals([controller.media_changed, controller.model_changed], timeout=SLOW):
+        controller.open(clip)
+    with qtbot.waitSignal(controller.painting.job_started, timeout=SLOW) as told:
+        controller.fine_tune()
+    assert told.args[1] == "Fine-tune on what is painted (frames: 1)"
+    with qtbot.waitSignal(controller.painting.job_finished, timeout=SLOW):
+        controller.painting.cancel_training()
 
 
 def test_every_tool_has_its_key(qtbot: QtBot, opened: MainWindow) -> None:
