@@ -263,67 +263,44 @@ class Preprocess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """One training run, as a recipe file (TOML) spells it."""
+class AugmentConfig:
+    """How a clip is varied while it is learnt (:mod:`stt_core.data.augment`).
+
+    View and light are those of the whole clip: key windows have fixed centres. Only
+    `frame_change` lets its frames differ.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    model: Literal["pspnet", "stt"] = "stt"
-    steps: int = 200
-    batch_size: int = 4
     crop: tuple[int, int] = (240, 320)
-    """Height and width of a training crop, in network pixels: multiples of 8."""
+    """Height and width of what is learnt at once, in network pixels: multiples of 8."""
     scale: tuple[float, float] = (0.5, 2.0)
-    learning_rate: float = 0.01
-    head_rate_factor: float = 1.0
-    """Factor on the rate of everything behind the backbone."""
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    warmup_steps: int = 0
-    poly_power: float = 0.9
-    aux_weight: float = 0.4
-    class_balance: float = 0.0
-    """Exponent on inverse class frequency: 0 weighs every pixel alike, as the paper does."""
-    short_side: int = 360
-    """Length of the image's shorter side the model is made for."""
-    key_frames: int = 7
-    detach_keys: bool = True
-    """Whether key frames are encoded without gradients (an eighth of the memory)."""
-    freeze_encoder: bool = False
-    """Train only the temporal block and the classifier."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = 0
-    save_every: int = 200
+    """Least and greatest size of the image, relative to `short_side`; drawn evenly in its log."""
+    short_side: int | None = None
+    """Length of the image's shorter side at scale 1, which becomes that of the model's input; None
+    keeps what a model to start from has, and 360 in a fresh one."""
+    flip: bool = True
+    """Whether every other clip is mirrored left to right."""
+    rotate: float = 0.0
+    """Greatest turn either way, degrees."""
+    light: float = 1.0
+    """Strength of brightness, contrast, gamma and tint; 0 leaves the colours alone."""
+    blur: float = 0.0
+    """Share of clips that pass a 5 x 5 Gaussian, as in ETC's recipe."""
+    frame_change: float = 0.0
+    """Strength of what differs from frame to frame of one clip: exposure, noise, sharpness, JPEG
+    traces, and for past frames the camera's place. 1 is a bad camera, 0 a perfect one."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "save_every", "short_side"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in (
-            "learning_rate",
-            "head_rate_factor",
-            "momentum",
-            "weight_decay",
-            "warmup_steps",
-            "poly_power",
-            "aux_weight",
-            "class_balance",
-            "seed",
-        ):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if not 0 <= self.key_frames <= MAX_KEY_FRAMES:
-            raise ValueError(f"key_frames must be in 0..{MAX_KEY_FRAMES}, got {self.key_frames}")
-        if self.batch_size == 1 and not self.freeze_encoder:
-            raise ValueError(
-                "batch_size must be at least 2 where the encoder learns: its batch norms cannot "
-                "tell a spread from one value"
-            )
         if any(side < 8 or side % 8 for side in self.crop):
             raise ValueError(f"crop sides must be multiples of 8, got {self.crop}")
         if not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise ValueError(f"scale must be a rising positive pair, got {self.scale}")
+        if self.short_side is not None and self.short_side < 1:
+            raise ValueError(f"short_side must be at least 1, got {self.short_side}")
+        for name, most in (("rotate", 180.0), ("light", 10.0), ("blur", 1.0), ("frame_change", 10)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be in 0..{most:g}, got {getattr(self, name)}")
 
 
 def _check_bins(bins: tuple[int, ...], deep_width: int) -> None:

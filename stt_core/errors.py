@@ -3,6 +3,7 @@
 * SttError
   x MediaError        a video or image folder cannot be opened, or a frame decoded
   x CheckpointError   a model file is unreadable, or does not fit what it says it is
+  x DataError         a data set that cannot be learnt from or measured on, with all its problems
   x DeviceError       a device or precision this machine does not have
   x FormatError       a file of another program is not what its format asks for
   x LabelError        a label map or a class list that cannot be used
@@ -15,6 +16,9 @@ Wrong arguments (a shape, a range) raise ValueError where they are first used.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,11 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointError",
+    "DataError",
     "DeviceError",
     "FormatError",
     "LabelError",
     "MediaError",
     "OutputError",
+    "Problem",
     "SttError",
     "TrainingError",
     "first_complaint",
@@ -50,6 +56,31 @@ class MediaError(SttError):
 
 class CheckpointError(SttError):
     """A model file cannot be read, or does not fit the model it describes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one file of a data set."""
+
+    path: Path
+    what: str
+    """Follows the path: "is 9 x 6 pixels, but its image is 96 x 64"."""
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.what}"
+
+
+class DataError(SttError):
+    """A data set cannot be used.
+
+    Attributes:
+        problems: all that is wrong with its files; empty where it is not about files. The message
+            lists the first of them.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class DeviceError(SttError):

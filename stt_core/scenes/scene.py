@@ -7,6 +7,7 @@ H, W: height and width of the image. Class ids are those of CamVid with 11 class
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,15 @@ class SceneFrame:
     labels: NDArray[np.uint8]
     flow: NDArray[np.float32]
     visible: NDArray[np.bool_]
+
+
+class Motion(NamedTuple):
+    """Where what one frame shows is in another."""
+
+    flow: NDArray[np.float32]
+    """``[H, W, 2]``; the surface point at (x, y) is at (x + u, y + v) pixels in the other frame."""
+    visible: NDArray[np.bool_]
+    """``[H, W]``; that point is inside the other frame and not hidden there."""
 
 
 class Scene:
@@ -99,14 +109,30 @@ class Scene:
         camera = camera_at(self._look, now, self.size)
         next_camera = camera_at(self._look, later, self.size)
         hits = self._hits(quads, camera)
-        flow, depth = self._empty(2), self._empty(1)[..., 0]
-        write_flow(hits, next_quads, camera, next_camera, flow, depth)
+        flow, depth = self._flow(hits, next_quads, camera, next_camera)
         visible = np.zeros(depth.shape, np.bool_)
         if with_flow:
             next_hits = self._hits(next_quads, next_camera)
             write_visible(hits, quads, next_hits, flow, depth, visible)
         image = self._image(index, quads, hits, camera, flow)
         return SceneFrame(image, _labels(hits, quads), flow, visible)
+
+    def flow(self, index: int, to: int) -> Motion:
+        """Where the points of frame `index` are in frame `to`, before or after it.
+
+        Exact for any `to`. Whether a point is visible there is only known for neighbours, since
+        of what hides it there only the things near the camera at `index` are looked at.
+        """
+        now, then = self._moment(index), self._moment(to)
+        quads, then_quads = self._quads(now, now), self._quads(now, then)
+        camera = camera_at(self._look, now, self.size)
+        then_camera = camera_at(self._look, then, self.size)
+        hits = self._hits(quads, camera)
+        flow, depth = self._flow(hits, then_quads, camera, then_camera)
+        visible = np.zeros(depth.shape, np.bool_)
+        then_hits = self._hits(then_quads, then_camera)
+        write_visible(hits, quads, then_hits, flow, depth, visible)
+        return Motion(flow, visible)
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """Only the labels of frame `index`, uint8 ``[H, W]``."""
@@ -136,6 +162,14 @@ class Scene:
         hits = empty_hits(height, width)
         draw_quads(hits, quads, camera, 0.0, self._table)
         return hits
+
+    def _flow(
+        self, hits: Hits, then_quads: Quads, camera: Camera, then_camera: Camera
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Flow to another moment, and the points' depth there."""
+        flow, depth = self._empty(2), self._empty(1)[..., 0]
+        write_flow(hits, then_quads, camera, then_camera, flow, depth)
+        return flow, depth
 
     def _image(
         self, index: int, quads: Quads, hits: Hits, camera: Camera, flow: NDArray[np.float32]
