@@ -142,5 +142,23 @@ def start_weights(model: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
 
 
+def half_channels(config: FrameConfig, width: int, half: int) -> list[int]:
+    """Which channels of the whole context the context of one half has, in its order.
+
+    Args:
+        config: of the per-frame network.
+        width: channels of the whole context.
+        half: 0 or 1.
+    """
+    deep = config.deep_width
+    pooled = deep // len(config.bins)
+    parts = [
+        range(deep),
+        *(range(deep + i * pooled, deep + (i + 1) * pooled) for i in range(len(config.bins))),
+    ]
+    halves = [part[half * len(part) // 2 : (half + 1) * len(part) // 2] for part in parts]
+    return [channel for part in (*halves, range(2 * deep, width)) for channel in part]
+
+
 def _half(x: Tensor, half: int | None) -> Tensor:
     return x if half is None else x.chunk(2, 1)[half]

@@ -60,6 +60,13 @@ class SameConv2d(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.groups > 1 and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled():
+            # going backward through a depthwise convolution, a CPU takes twice as long in bfloat16
+            with torch.autocast("cpu", enabled=False):
+                return self._filter(x.float()).to(x.dtype)
+        return self._filter(x)
+
+    def _filter(self, x: Tensor) -> Tensor:
         top, bottom = self._margins(x, 0)
         left, right = self._margins(x, 1)
         weight = self.weight

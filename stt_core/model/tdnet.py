@@ -120,6 +120,10 @@ class Tdnet(VideoModel):
         here = self._path(refined.path)
         return here.head(here.norm(refined.features))
 
+    def sub_logits(self, current: Encoded) -> Tensor:
+        """Logits ``[B, classes, h, w]`` of what a path sees alone, whatever the past hands on."""
+        return self.classify(unselective(current.features, path=current.path))
+
     def learning_parts(self) -> Sequence[nn.Module]:
         paths = [self._path(p) for p in range(self.config.paths)]
         own = [(p.to_query, p.to_key, p.to_value, p.norm, p.head) for p in paths]

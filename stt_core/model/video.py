@@ -41,8 +41,11 @@ class Encoded:
 
     def one(self, index: int) -> Encoded:
         """One image of the batch, B = 1."""
-        here = slice(index, index + 1)
-        parts = {name: part[here] for name, part in self._tensors()}
+        return self.some(slice(index, index + 1))
+
+    def some(self, which: slice) -> Encoded:
+        """Some images of the batch."""
+        parts = {name: part[which] for name, part in self._tensors()}
         return replace(self, **parts)  # type: ignore[arg-type]
 
     def clone(self) -> Encoded:
