@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from stt_core.errors import CheckpointError
 from stt_core.files import file_hash, replacing
 from stt_core.formats.model_file import FORMAT, ModelHeader, header_json, read_header
 from stt_core.model.build import build_model
+from stt_core.model.frame import half_channels
 from stt_core.model.video import VideoModel
 
 
@@ -56,6 +59,45 @@ def start_stt(checkpoint: Checkpoint, config: SttConfig | None = None) -> Checkp
         )
     started = new_checkpoint(replace(checkpoint.header, config=config))
     started.model.load_state_dict(checkpoint.model.state_dict(), strict=False)
+    return started
+
+
+def start_tdnet(checkpoint: Checkpoint, config: TdnetConfig) -> Checkpoint:
+    """A TDNet each of whose paths starts as the per-frame network of `checkpoint` (method, 4.2).
+
+    A path's head is the bottleneck's slice of the half of the channels that the path reads. What
+    hands features on is new; its weights come from torch's global generator.
+
+    Args:
+        checkpoint: of a per-frame network.
+        config: of the TDNet; `value_width` is that of half the context.
+
+    Raises:
+        CheckpointError: it is no per-frame network, or not the one that `config` has.
+    """
+    frame = checkpoint.header.config
+    if frame != config.per_frame:
+        raise CheckpointError(
+            f"the TDNet is made for {config.per_frame}, but the weights for {frame}"
+        )
+    started = new_checkpoint(replace(checkpoint.header, config=config))
+    known = checkpoint.model.state_dict()
+    weights = started.model.state_dict()
+    for p in range(config.paths):
+        own = {
+            f"paths.{p}.{name.removeprefix('frame.').replace('cls.', 'head.', 1)}": w
+            for name, w in known.items()
+        }
+        channels = half_channels(frame, known["frame.cls.0.weight"].shape[1], p % 2)
+        if len(channels) != config.value_width:
+            raise CheckpointError(
+                f"a path reads {len(channels)} channels, so value_width must be that and not "
+                f"{config.value_width} for its head to start from these weights"
+            )
+        own[f"paths.{p}.head.0.weight"] = own[f"paths.{p}.head.0.weight"][:, channels]
+        own[f"paths.{p}.to_value.weight"] = torch.eye(len(channels))[..., None, None]
+        weights.update(own)
+    started.model.load_state_dict(weights)
     return started
 
 
@@ -112,6 +154,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"the weights in {path} do not fit the model it describes: {_first_line(str(error))}"
         ) from error
     return replace(checkpoint, sha256=file_hash(path))
+
+
+def weights_digest(checkpoint: Checkpoint) -> str:
+    """SHA-256 in hex of a model's header and weights, wherever they came from."""
+    digest = hashlib.sha256(json.dumps(header_json(checkpoint.header), sort_keys=True).encode())
+    for name, weight in sorted(checkpoint.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _name_since_2(name: str) -> str:

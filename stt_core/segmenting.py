@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -30,6 +28,7 @@ from stt_core.network import Network
 from stt_core.pipeline import WriteBehind, read_ahead
 from stt_core.preprocess import Segmentation
 from stt_core.stream import Stream
+from stt_core.versions import versions
 
 OVERLAY_OPACITY = 0.5
 _READ_AHEAD = 4
@@ -122,18 +121,6 @@ def parse_range(text: str, count: int) -> range:
     if not frames:
         raise ValueError(f"the range {text} holds no frame: the medium has frames 0 to {count - 1}")
     return frames
-
-
-def versions() -> dict[str, str]:
-    """What a result was computed with."""
-    names = ("stt-studio", "torch", "numpy", "av", "opencv-python-headless", "safetensors")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "run from a checkout" if name == "stt-studio" else "missing"
-    return found
 
 
 def _with_past(frames: range, network: Network) -> range:

@@ -1,44 +1,42 @@
-"""The training loop, as a generator: it says what happened, and stops when nobody listens."""
+"""A training run, as a generator: it says what happened, and stops when nobody listens."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from stt_core.checkpoint import Checkpoint, new_checkpoint, save_checkpoint
-from stt_core.config import (
-    ModelConfig,
-    Preprocess,
-    PspNetConfig,
-    SttConfig,
-    TrainConfig,
-    per_frame,
-    reach,
-)
-from stt_core.data.augment import augment
-from stt_core.data.clips import ClipSource, LabelledClip
+from stt_core.checkpoint import Checkpoint, save_checkpoint, weights_digest
+from stt_core.data.sequences import DataSet
 from stt_core.errors import TrainingError
-from stt_core.files import make_folder, write_text, writing
-from stt_core.formats.model_file import ModelHeader
-from stt_core.labels import VOID, LabelClass
-from stt_core.metrics.segmentation import confusion, mean_iou
-from stt_core.model.video import Encoded, Extracted, VideoModel, together
-from stt_core.pipeline import read_ahead
-from stt_core.preprocess import normalise
-from stt_core.training.losses import segmentation_loss
+from stt_core.evaluation.predictors import ModelPredictor
+from stt_core.evaluation.results import Result
+from stt_core.evaluation.run import EvaluateOptions, evaluate
+from stt_core.labels import LabelClass
+from stt_core.metrics.segmentation import mean_iou
+from stt_core.network import Network
+from stt_core.stream import Stream
+from stt_core.training.batches import Batch, digest_of, load_batches
+from stt_core.training.boards import Board, draw_curves
+from stt_core.training.config import TrainConfig
+from stt_core.training.learner import Learner, Learnt
+from stt_core.training.material import class_weights, clips_for, seen_config
+from stt_core.training.run import RunFolder, begin_run
+from stt_core.training.start import check_same_classes, start_model
+from stt_core.training.team import Team, form_team
 
-_READ_AHEAD = 4
+LAST, BEST = "last.safetensors", "best.safetensors"
 _MOMENTUM_WINDOW = 0.05
 """Share of the newest batch in the running confusion that mean IoU is told from."""
+_DRAW_SECONDS = 60.0
+"""Between two drawings of the curves, while the run goes on."""
+_PICTURES = 2
+"""Validation frames that TensorBoard is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,302 +52,280 @@ class TrainStep:
     learning_rate: float
     seconds: float
     """Since the step before."""
+    waited: float = 0.0
+    """Of these, for clips to be loaded."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """The loss by what it is made of."""
+    notes: tuple[str, ...] = ()
+    """What a person should know, one sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainData:
+    """What a run learns from, and is judged by. All must have the same classes."""
+
+    labelled: Sequence[DataSet]
+    """Clips are drawn from each in equal share."""
+    unlabelled: Sequence[DataSet] = ()
+    validation: Sequence[DataSet] = ()
 
 
 def train(
-    sources: Sequence[ClipSource],
+    data: TrainData,
     config: TrainConfig,
     out: Path,
     *,
     init: Checkpoint | None = None,
+    teacher: Checkpoint | None = None,
     device: str = "cpu",
-) -> Generator[TrainStep, None, Path]:
-    """Train a model and return where it was saved.
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Generator[TrainStep, None, Path | None]:
+    """Train a model and return where it was saved; None where it was stopped.
 
-    The run folder `out` gets config.json, log.jsonl (a line a step) and last.safetensors, written
-    whole every `config.save_every` steps and at the end.
+    The run folder (:mod:`stt_core.training.run`) gets last.safetensors every `config.save_every`
+    steps, at the end, and when the run is stopped or the generator closed between two steps;
+    best.safetensors when the validation data says so. What was saved can be gone on from, to the
+    same weights as those of a run that was never interrupted.
 
     Args:
-        sources: clips are drawn from each in equal share; all must have the same classes.
+        data: to learn from.
         config: the recipe.
         out: the run folder.
         init: weights to start from; whatever fits is kept.
-        device: cpu, cuda, cuda:N or mps.
+        teacher: a per-frame network that distillation learns from.
+        device: auto, cpu, cuda, cuda:N or mps.
+        resume: whether to go on with the run that stands in `out`; from the beginning where it
+            has saved nothing yet.
+        stop: asked after every step whether to stop; processes that train together do as soon as
+            one of them is told so.
 
     Raises:
-        TrainingError: classes differ, or the loss is no longer finite.
+        TrainingError: the data, the recipe and the models do not go together, the loss is no
+            longer finite, or a run stands in `out` that is not to be resumed.
+        DataError: there is nothing to learn from.
         OutputError: the run folder cannot be written.
     """
-    classes = _common_classes(sources)
-    torch.manual_seed(config.seed)  # weights and dropout; data has generators of its own
-    checkpoint = _start(classes, config, init, sources)
-    make_folder(out)
-    write_text(out / "config.json", json.dumps(asdict(config), indent=2) + "\n")
-    learner = _Learner(checkpoint, config, torch.device(device), _balance(sources, config))
-    batches = read_ahead(_batches(sources, config), _READ_AHEAD)
+    classes = _check_data(data, config)
+    team = form_team(device)
+    if config.batch_size % team.share.size:
+        raise TrainingError(
+            f"{team.share.size} processes cannot share batches of {config.batch_size} evenly"
+        )
+    if teacher is not None:
+        check_same_classes(teacher, classes, "teacher")
+    torch.manual_seed(config.seed)  # weights; each step and the data have seeds of their own
+    licences = [part.licence for part in (*data.labelled, *data.unlabelled)]
+    begun = start_model(classes, config, init, licences)
+    learner = Learner(
+        begun, config, team, class_weights=class_weights(data.labelled, config), teacher=teacher
+    )
+    if team.leads:
+        digests = _digests(data, init, teacher)
+        begin_run(out, config, digests, team.device, resume=resume)
+    team.wait()
+    folder = RunFolder(out)
+    start, best = 0, -1.0
     recent = np.zeros((len(classes), len(classes)))
+    if resume and (state := folder.load_state()) is not None:
+        learner.load_state(state)
+        start, best, recent = state["step"], state["best"], state["recent"].numpy()
+    team.wait()
+    if team.leads:
+        folder.cut_logs(start)
+    run = _Run(begun, learner, folder, data, config, team, start, best)
+    batches = load_batches(
+        clips_for(data.labelled, config, begun.header),
+        clips_for(data.unlabelled, config, begun.header, unlabelled=True),
+        seen_config(config, begun.header),
+        start=start,
+        share=team.share,
+    )
     try:
-        with writing(out / "log.jsonl"), (out / "log.jsonl").open("w", encoding="utf-8") as log:
-            for step in range(1, config.steps + 1):
-                start = perf_counter()
-                rate = learner.set_rate(step - 1)
-                loss, counted = learner.learn(next(batches))
-                if not math.isfinite(loss):
-                    raise TrainingError(
-                        f"the loss became {loss} at step {step}: lower the learning rate "
-                        f"(it was {rate:.2g}); the checkpoint of an earlier step is kept in {out}"
-                    )
-                recent = recent * (1 - _MOMENTUM_WINDOW) + counted
-                mean = mean_iou(recent.round().astype(np.int64))
-                told = TrainStep(step, config.steps, loss, mean, rate, perf_counter() - start)
-                log.write(_line(told))
-                log.flush()
-                if step % config.save_every == 0 or step == config.steps:
-                    _save(out, checkpoint, learner.model, step)
+        for step in range(start + 1, config.steps + 1):
+            begin = perf_counter()
+            rate = learner.set_rate(step - 1)
+            batch = next(batches)
+            waited = perf_counter() - begin
+            learnt = _survive(learner, batch, step - 1)
+            recent = recent * (1 - _MOMENTUM_WINDOW) + learnt.confusion
+            run.recent = recent
+            told = _tell(step, config.steps, learnt, recent, rate, perf_counter() - begin, waited)
+            told = replace(told, notes=tuple(learner.notes))
+            run.log(told, learnt)
+            run.settle(step)
+            stopped = bool(team.sum(torch.tensor(float(stop()), device=team.device)))
+            try:
                 yield told
+            except GeneratorExit:
+                run.save(step)
+                raise
+            if stopped and step < config.steps:
+                run.save(step)
+                return None
     finally:
         batches.close()
-    return out / "last.safetensors"
+        run.close()
+    return out / LAST
 
 
-class _Learner:
-    """A model in training, with its optimizer."""
+class _Run:
+    """What happens around the steps: logs, checkpoints, looks at the validation data."""
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        begun: Checkpoint,
+        learner: Learner,
+        folder: RunFolder,
+        data: TrainData,
         config: TrainConfig,
-        device: torch.device,
-        weights: Tensor | None,
+        team: Team,
+        start: int,
+        best: float,
     ) -> None:
-        model = checkpoint.model
-        self._preprocess = checkpoint.header.preprocess
-        self.model: VideoModel = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._config = config
-        self._device = device
-        self._weights = None if weights is None else weights.to(device)
-        self._steps = 0
-        self._groups = _parameter_groups(self.model, config)
-        self._optimizer = _make_optimizer(self._groups, config)
-        self._reach = reach(model.config)
-        self._learns = set(model.learning_parts())
-        self._encode_frozen(config.freeze_encoder)
+        self._begun, self._learner, self._folder = begun, learner, folder
+        self._data, self._config, self._team, self._best = data, config, team, best
+        self.recent: NDArray[np.float64] = np.zeros((0, 0))
+        """The running confusion of training batches."""
+        self._saved = -1
+        self._drawn = perf_counter()
+        self._board: Board | None = None
+        if team.leads:
+            self._board = Board(folder.folder, begun.header.classes, start=start)
 
-    def set_rate(self, done: int) -> float:
-        """Set and return the learning rate after `done` steps: warm-up, then poly."""
+    def log(self, told: TrainStep, learnt: Learnt) -> None:
+        if self._board is None:
+            return
+        self._folder.append("log.jsonl", asdict(told))
+        scalars = {f"loss/{name}": value for name, value in told.parts.items()}
+        scalars |= {"loss/total": told.loss, "learning rate": told.learning_rate}
+        scalars |= {"gradient norm": learnt.gradient, "train mIoU": told.mean_iou}
+        self._board.scalars(told.step, scalars)
+
+    def settle(self, step: int) -> None:
+        """What is due after a step."""
         config = self._config
-        rate = config.learning_rate * (1 - done / config.steps) ** config.poly_power
-        rate *= min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        return rate
+        done = step == config.steps
+        due = bool(config.validate_every) and step % config.validate_every == 0
+        if self._data.validation and (due or done):
+            self._validate(step)
+        if done or step % config.save_every == 0:
+            self.save(step)
 
-    def learn(self, batch: list[LabelledClip]) -> tuple[float, NDArray[np.int64]]:
-        """One step; its loss, and the confusion of its batch."""
-        images = self._to_device([clip.image for clip in batch])
-        target = torch.from_numpy(np.stack([c.labels for c in batch])).long().to(self._device)
-        bf16 = self._config.precision == "bf16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            path = self._steps % self._reach.paths  # they take turns in learning too
-            self._steps += 1
-            memories = [self._remember(clip, path) for clip in batch]
-            logits, aux = self._forward(images, memories, path)
-        align = per_frame(self.model.config).align_corners
-        loss = segmentation_loss(logits, target, align_corners=align, class_weights=self._weights)
-        if aux is not None:
-            loss = loss + self._config.aux_weight * segmentation_loss(
-                aux, target, align_corners=align, class_weights=self._weights
-            )
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
-        self._optimizer.step()
-        return float(loss.detach()), self._count(logits.detach(), target)
+    def save(self, step: int) -> None:
+        """Write the model and what is needed to go on, unless that was done at this step."""
+        if self._team.leads and self._saved != step:
+            self._saved = step
+            save_checkpoint(self._folder.folder / LAST, self._result(step))
+            state = {"step": step, "best": self._best, "recent": torch.from_numpy(self.recent)}
+            self._folder.save_state({**state, **self._learner.state()})
+            if step == self._config.steps or perf_counter() - self._drawn > _DRAW_SECONDS:
+                self._draw()
+        self._team.wait()
 
-    def _forward(
-        self, images: Tensor, memories: list[list[Encoded]], path: int
-    ) -> tuple[Tensor, Tensor | None]:
-        """Logits of the targets, and auxiliary logits where the backbone learns."""
-        model = self.model
-        if self._config.freeze_encoder:
-            extracted = self._extract_frozen(images, path)
-        else:
-            extracted = model.extract(images, path, aux=True)
-        current, aux = model.project(extracted), extracted.aux
-        # one by one: clips near a video's start have fewer key frames
-        refined = [model.refine(current.one(i), m) for i, m in enumerate(memories)]
-        return model.classify(together(refined)), aux
+    def close(self) -> None:
+        """The run ends here, for now."""
+        if self._board is not None:
+            self._board.close()
 
-    def _remember(self, clip: LabelledClip, path: int) -> list[Encoded]:
-        """The past of a clip, newest first, whose last frame belongs to `path`."""
-        past = clip.past[: self._reach.key_frames]
-        if not past:
-            return []
-        images, paths = self._to_device(past), self._reach.paths
-        frozen = self._config.detach_keys or self._config.freeze_encoder
-        extract = self._extract_frozen if frozen else self.model.extract
-        if paths == 1:
-            together = self.model.project(extract(images, 0))
-            return [together.one(i) for i in range(len(past))]
-        return [
-            self.model.project(extract(images[i : i + 1], (path - 1 - i) % paths))
-            for i in range(len(past))
-        ]
+    def _draw(self) -> None:
+        self._drawn = perf_counter()
+        log, validation = (self._folder.read(f"{name}.jsonl") for name in ("log", "validation"))
+        draw_curves(self._folder.folder / "curves.png", log, validation)
 
-    @torch.no_grad()
-    def _extract_frozen(self, images: Tensor, path: int) -> Extracted:
-        """Encoder features with the running statistics, as at inference."""
-        self._encode_frozen(True)
-        extracted = self.model.extract(images, path)
-        self._encode_frozen(self._config.freeze_encoder)
-        return extracted
+    def _validate(self, step: int) -> None:
+        """Measure on the validation data; keep the model if it was never better."""
+        if self._board is not None:
+            now = self._result(step)
+            network = Network(now, device=str(self._team.device), precision="fp32")
+            results = [_measure(network, part) for part in self._data.validation]
+            miou = float(np.mean([r.miou for r in results]))
+            each = [{"miou": r.miou, "class_iou": r.class_iou} for r in results]
+            self._folder.append("validation.jsonl", {"step": step, "miou": miou, "each": each})
+            self._board.scalars(step, {"validation mIoU": miou})
+            self._show(step, network)
+            if miou > self._best:
+                self._best = miou
+                save_checkpoint(self._folder.folder / BEST, now)
+        self._team.wait()
 
-    def _encode_frozen(self, frozen: bool) -> None:
-        self.model.train()
-        if frozen:
-            self.model.eval()
-            for part in self._learns:
-                part.train()
+    def _show(self, step: int, network: Network) -> None:
+        assert self._board is not None
+        for part in self._data.validation[:_PICTURES]:
+            sequence = next(s for s in part.sequences if s.labelled)
+            image = sequence.image(sequence.labelled[0])
+            found = Stream(network).push(image).segmentation
+            self._board.picture(step, image, found.labels)
 
-    def _to_device(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        x = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float()
-        return normalise(x, self._preprocess).contiguous(memory_format=torch.channels_last)
-
-    def _count(self, logits: Tensor, target: Tensor) -> NDArray[np.int64]:
-        """Confusion at stride 8, where it costs nothing."""
-        rows, cols = logits.shape[2:]
-        step_y, step_x = target.shape[1] // rows, target.shape[2] // cols
-        coarse = target[:, step_y // 2 :: step_y, step_x // 2 :: step_x][:, :rows, :cols]
-        return confusion(
-            logits.argmax(1).to(torch.uint8).cpu().numpy(),
-            coarse.to(torch.uint8).cpu().numpy(),
-            logits.shape[1],
-        )
+    def _result(self, step: int) -> Checkpoint:
+        header = self._begun.header
+        line = f"{self._folder.folder.name}: {step} steps"
+        header = replace(header, step=header.step + step, lineage=(*header.lineage, line))
+        return Checkpoint(header, self._learner.result)
 
 
-def _line(step: TrainStep) -> str:
-    """Strict JSON: a mean over no labelled pixel is null."""
-    facts = {k: None if v != v else v for k, v in asdict(step).items()}
-    return json.dumps(facts) + "\n"
+def _measure(network: Network, data: DataSet) -> Result:
+    options = EvaluateOptions(protocol=None, boundary=False)
+    steps = evaluate(data, [ModelPredictor("validation", network)], options)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value[0]
 
 
-def _common_classes(sources: Sequence[ClipSource]) -> tuple[LabelClass, ...]:
-    if not sources:
+def _tell(
+    step: int,
+    steps: int,
+    learnt: Learnt,
+    recent: NDArray[np.float64],
+    rate: float,
+    seconds: float,
+    waited: float,
+) -> TrainStep:
+    mean = mean_iou(recent.round().astype(np.int64))
+    return TrainStep(step, steps, learnt.loss, mean, rate, seconds, waited, learnt.parts)
+
+
+def _survive(learner: Learner, batch: Batch, step: int) -> Learnt:
+    try:
+        return learner.learn(batch, step)
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the GPU's memory is full at step {step + 1}, beside the batch itself: choose a "
+            f"smaller crop or batch_size. What the run saved last is kept"
+        ) from error
+
+
+def _digests(
+    data: TrainData, init: Checkpoint | None, teacher: Checkpoint | None
+) -> dict[str, str]:
+    return {
+        "data": digest_of(data.labelled),
+        "unlabelled": digest_of(data.unlabelled),
+        "validation": digest_of(data.validation),
+        "init": "none" if init is None else weights_digest(init),
+        "teacher": "none" if teacher is None else weights_digest(teacher),
+    }
+
+
+def _check_data(data: TrainData, config: TrainConfig) -> tuple[LabelClass, ...]:
+    """The classes of all the data."""
+    if not data.labelled:
         raise TrainingError("there is no data to learn from: name some with --data KIND:PATH")
-    names = [[c.name for c in source.classes] for source in sources]
+    if (config.pseudo is None) != (not data.unlabelled):
+        raise TrainingError(
+            "unlabelled clips are learnt from by a recipe with a pseudo table, and it from them: "
+            "give both, --unlabelled and [pseudo], or none"
+        )
+    every = (*data.labelled, *data.unlabelled, *data.validation)
+    names = [[c.name for c in part.classes] for part in every]
     if any(other != names[0] for other in names):
         raise TrainingError(
             f"the data sets have different classes ({', '.join(names[0])} against "
             f"{', '.join(next(n for n in names if n != names[0]))}): train on one of them"
         )
-    return sources[0].classes
-
-
-def _start(
-    classes: tuple[LabelClass, ...],
-    config: TrainConfig,
-    init: Checkpoint | None,
-    sources: Sequence[ClipSource],
-) -> Checkpoint:
-    """The model to train, with what `init` can give it."""
-    licences = [s.licence for s in sources if s.licence]
-    if init is not None and init.header.licence:
-        licences.insert(0, init.header.licence)
-    header = ModelHeader(
-        config=_model_config(len(classes), config, init),
-        preprocess=replace(
-            init.header.preprocess if init else Preprocess(), short_side=config.short_side
-        ),
-        classes=classes,
-        step=init.header.step if init else 0,
-        licence=" ".join(dict.fromkeys(licences)),
-        lineage=init.header.lineage if init else (),
-    )
-    checkpoint = new_checkpoint(header)
-    if init is not None:
-        _check_same_classes(init, classes)
-        checkpoint.model.load_state_dict(init.model.state_dict(), strict=False)
-    return checkpoint
-
-
-def _model_config(classes: int, config: TrainConfig, init: Checkpoint | None) -> ModelConfig:
-    frame = per_frame(init.header.config) if init else PspNetConfig(num_classes=classes)
-    if config.model == "pspnet":
-        return frame
-    if init is not None and reach(init.header.config).key_frames:
-        return init.header.config
-    return SttConfig(per_frame=frame)
-
-
-def _check_same_classes(init: Checkpoint, classes: tuple[LabelClass, ...]) -> None:
-    had, wants = [c.name for c in init.header.classes], [c.name for c in classes]
-    if had != wants:
-        raise TrainingError(
-            f"the model to start from knows the classes {', '.join(had)}, but the labels have "
-            f"{', '.join(wants)}: they must be the same, in the same order"
-        )
-
-
-def _balance(sources: Sequence[ClipSource], config: TrainConfig) -> Tensor | None:
-    """Weight of each class, frequency to the power of -class_balance, mean 1 over pixels."""
-    if not config.class_balance:
-        return None
-    rng = np.random.default_rng(config.seed)
-    count = np.zeros(256)
-    for source in sources:
-        for i in rng.integers(len(source), size=min(40, len(source))):
-            count += np.bincount(source[int(i)].labels.ravel(), minlength=256)
-    share = (count[: len(sources[0].classes)] + 1) / count[:VOID].sum()
-    weights = share**-config.class_balance
-    return torch.tensor(weights / (weights * share).sum(), dtype=torch.float32)
-
-
-def _batches(sources: Sequence[ClipSource], config: TrainConfig) -> Iterator[list[LabelledClip]]:
-    rng = np.random.default_rng(config.seed)
-    orders = [_shuffled(len(source), rng) for source in sources]
-    drawn = 0
-    while True:
-        batch = []
-        for _ in range(config.batch_size):
-            which = drawn % len(sources)
-            drawn += 1
-            batch.append(augment(sources[which][next(orders[which])], config, rng))
-        yield batch
-
-
-def _shuffled(count: int, rng: np.random.Generator) -> Iterator[int]:
-    while True:
-        yield from rng.permutation(count).tolist()
-
-
-def _parameter_groups(model: VideoModel, config: TrainConfig) -> list[dict[str, object]]:
-    learning = {id(p) for part in model.learning_parts() for p in part.parameters()}
-    groups: dict[bool, list[torch.nn.Parameter]] = {False: [], True: []}
-    for name, p in model.named_parameters():
-        if id(p) in learning or not config.freeze_encoder:
-            groups[".trunk." in name and ".ppm." not in name].append(p)
-    heads, backbone = groups[False], groups[True]
-    made: list[dict[str, object]] = [{"params": heads, "factor": config.head_rate_factor}]
-    if backbone:
-        made.append({"params": backbone, "factor": 1.0})
-    return made
-
-
-def _make_optimizer(groups: list[dict[str, object]], config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
-        groups,
-        config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
-
-
-def _save(out: Path, start: Checkpoint, model: VideoModel, step: int) -> None:
-    header = replace(
-        start.header,
-        step=start.header.step + step,
-        lineage=(*start.header.lineage, f"{out.name}: {step} steps"),
-    )
-    save_checkpoint(out / "last.safetensors", Checkpoint(header, model))
+    for part in data.validation:
+        if not any(sequence.labelled for sequence in part.sequences):
+            raise TrainingError(f"the validation data '{part.spec}' has no labels to judge by")
+    return data.labelled[0].classes

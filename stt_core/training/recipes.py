@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from stt_core.config import TrainConfig
 from stt_core.errors import TrainingError, first_complaint
 from stt_core.resources import resource_path
+from stt_core.training.config import TrainConfig
 
 _CONFIG = TypeAdapter(TrainConfig)
 
