@@ -126,6 +126,7 @@ GROUPS: Mapping[str, Callable[[Note], list[Row]]] = {
     "engine": partial(_core, "engine"),
     "pass": partial(_core, "whole_pass"),
     "growth": partial(_core, "growth"),
+    "learning": partial(_core, "learning"),
     "app": measure,
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 
@@ -38,6 +37,7 @@ def _measure(rows: int, cols: int, width: int, precision: str) -> float:
     import torch
 
     from stt_core.config import PspNetConfig, SttConfig
+    from stt_core.evaluation.speed import high_water
     from stt_core.model.build import build_model
     from stt_core.model.video import Extracted
 
@@ -53,20 +53,7 @@ def _measure(rows: int, cols: int, width: int, precision: str) -> float:
         ]
         before = psutil.Process().memory_info().rss
         model.decode(ring[0], ring[1:])
-    return (_high_water() - before) / 1e6
-
-
-def _high_water() -> int:
-    """The most bytes of memory there were."""
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    if sys.platform == "darwin":
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # getrusage would tell that of the process this one was started from, where it was larger
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    return (high_water() - before) / 1e6
 
 
 if __name__ == "__main__":
