@@ -26,7 +26,7 @@ from stt_core.engine import Engine
 from stt_core.files import file_hash
 from stt_core.formats.flo import read_flo
 from stt_core.formats.model_file import read_header
-from stt_core.labels import UNLABELLED, palette_rgba, write_label_png
+from stt_core.labels import UNLABELLED, palette_rgba, read_label_png, write_label_png
 from stt_core.media.source import media_hash, open_media
 from stt_core.network import Network
 from stt_core.results import Prediction
@@ -41,12 +41,13 @@ model = "stt"
 key_frames = 2
 steps = 9
 batch_size = 1
-crop = [64, 64]
-scale = [1.0, 1.0]
-short_side = 64
 optimizer = "adamw"
 learning_rate = 1e-3
 freeze_encoder = true
+[augment]
+crop = [64, 64]
+scale = [1.0, 1.0]
+short_side = 64
 """
 
 
@@ -193,6 +194,12 @@ def trained(place: Path, clip: Path, model: Path, painted: Path, recipe: Path) -
 
 
 @pytest.fixture(scope="module")
+def pseudo_labelled(place: Path, clip: Path, model: Path) -> Ran:
+    words = ("--model", model, "--every", 4, "--threshold", 0.2, *EXACT, "--json")
+    return program(place, "pseudo-label", clip, "--out", place / "pseudo", *words)
+
+
+@pytest.fixture(scope="module")
 def doctored(place: Path) -> Ran:
     return program(place, "doctor", "--json")
 
@@ -202,6 +209,7 @@ RUNS = {
     "inspect": "inspected",
     "sample": "sampled",
     "train": "trained",
+    "pseudo-label": "pseudo_labelled",
     "doctor": "doctored",
 }
 
@@ -562,7 +570,8 @@ def test_train_writes_a_model_that_segments(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert names_in(place / "run") == ["config.json", "last.safetensors", "log.jsonl"]
+    written = ["config.json", "curves.png", "data.json", "environment.json", "last.safetensors"]
+    assert names_in(place / "run") == [*written, "log.jsonl", "state.pt", "tensorboard"]
     log = [json.loads(line) for line in (place / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == [1, 2]
     assert trained.told["steps"] == 2
@@ -599,6 +608,14 @@ def test_mean_iou_is_null_while_no_label_was_seen(
     ran = call(capsys, "train", recipe, "--data", data, "--out", tmp_path / "run", *words)
     assert ran.code == 0, ran.err
     assert ran.told["mean_iou"] is None
+
+
+def test_pseudo_labels_are_written_for_some_frames(pseudo_labelled: Ran, place: Path) -> None:
+    names = names_in(place / "pseudo")
+    assert names[:2] == ["000000.png", "000004.png"]
+    assert pseudo_labelled.told["frames"] == len(names)
+    known = [(read_label_png(place / "pseudo" / name, 11) != UNLABELLED).mean() for name in names]
+    assert pseudo_labelled.told["labelled"] == pytest.approx(np.mean(known), abs=1e-3)
 
 
 # doctor, bench, open, demo
@@ -677,7 +694,7 @@ def test_demo_without_a_display(place: Path) -> None:
         (("segment", "a.mp4", "--out"), "'--out' requires an argument"),
         (("inspect", "a.mp4", "--out", "a.png"), "Missing option '--frame'"),
         (("sample",), "Missing option '--out'"),
-        (("train", "r.toml", "--out", "x"), "Missing option '--data'"),
+        (("train", "r.toml", "--data", "x"), "Missing option '--out'"),
         (("bench", "extra"), "unexpected extra argument"),
         (("doctor", "--out", "x"), "No such option: --out"),
         (("--nonsense",), "No such option: --nonsense"),

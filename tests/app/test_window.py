@@ -398,7 +398,7 @@ def test_paint_undo_train_and_see_it(qtbot: QtBot, opened: MainWindow, tmp_path:
     np.testing.assert_array_equal(read_label_png(Path(told.args[0]), 11), ids)
 
     recipe = tmp_path / "quick.toml"
-    recipe.write_text("steps = 3\nbatch_size = 2\ncrop = [64, 96]\nshort_side = 64\n")
+    recipe.write_text("steps = 3\nbatch_size = 2\n[augment]\ncrop = [64, 96]\nshort_side = 64\n")
     painting.recipe = str(recipe)
     lines: list[int] = []
     painting.job_updated.connect(lambda job, done, total, text: lines.append(done))

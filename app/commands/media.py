@@ -1,0 +1,175 @@
+"""Commands on one medium: open it, segment it, inspect a pixel; and make one up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from app.commands.common import (
+    Cuts,
+    Device,
+    Json,
+    KeyFrames,
+    Model,
+    Precision,
+    done,
+    follow,
+    load_network,
+    parse_pixel,
+    parse_size,
+    say,
+    usage,
+    warn,
+)
+from stt_core.resources import SAMPLE_CLASSES, SAMPLE_MODEL, resource_path
+
+if TYPE_CHECKING:
+    from stt_core.media.source import MediaSource
+
+
+def open_window(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="A video or image folder, and a model.")
+    ] = None,
+    *,
+    model: Model = SAMPLE_MODEL,
+    device: Device = "auto",
+    frame: Annotated[int, typer.Option(min=0, help="Frame to show first.")] = 0,
+    inspect: Annotated[str | None, typer.Option(help="X,Y: inspect this pixel at once.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Open the window. Bare paths without a command mean this too."""
+    from app.startup import Wanted, run_window
+
+    pixel = None if inspect is None else parse_pixel(inspect)
+    wanted = Wanted(
+        paths=tuple(paths or ()), model=model, device=device, frame=frame, inspect=pixel
+    )
+    code = run_window(wanted)
+    done(as_json, {"command": "open"})
+    raise typer.Exit(code)
+
+
+def segment(
+    media: Annotated[Path, typer.Argument(help="A video file or a folder of images.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for labels/, overlay.mp4, run.json.")],
+    model: Model = SAMPLE_MODEL,
+    range_: Annotated[
+        str, typer.Option("--range", help="A:B, half-open, 0-based, ends optional.")
+    ] = ":",
+    device: Device = "auto",
+    key_frames: KeyFrames = None,
+    precision: Precision = "auto",
+    cuts: Cuts = True,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write overlay.mp4 too.")] = False,
+    save: Annotated[
+        Literal["labels", "color", "both"], typer.Option(help="Which maps to write.")
+    ] = "labels",
+    as_json: Json = False,
+) -> None:
+    """Segment a video: 8-bit label maps named by frame number, and an overlay video."""
+    from stt_core.media.source import open_media
+    from stt_core.segmenting import SegmentOptions, parse_range, segment_media
+
+    with open_media(media) as source:
+        warn(source.warnings)
+        with usage():
+            frames = parse_range(range_, len(source))
+        network = load_network(model, device, precision, key_frames)
+        options = SegmentOptions(frames=frames, overlay=overlay, save=save, cuts=cuts)
+        steps = segment_media(network, source, out, options)
+        report = follow(steps, len(frames), "segment")
+    warn(network.notes)
+    files = {
+        "run": out / "run.json",
+        **({"labels": out / "labels"} if save != "color" else {}),
+        **({"color": out / "color"} if save != "labels" else {}),
+        **({"overlay": out / "overlay.mp4"} if overlay else {}),
+    }
+    outputs = {name: str(path) for name, path in files.items()}
+    say(f"{report['frames']} frames written to {out} ({report['fps']['total']} fps)")
+    done(as_json, {"command": "segment", **report, "outputs": outputs})
+
+
+def inspect_pixel(
+    media: Annotated[Path, typer.Argument(help="A video file or a folder of images.")],
+    *,
+    frame: Annotated[int, typer.Option(min=0, help="0-based, in presentation order.")],
+    xy: Annotated[str, typer.Option(help="X,Y: pixel of the displayed image.")],
+    out: Annotated[Path, typer.Option(help="FILE.png, .svg, .json or .npz.")],
+    model: Model = SAMPLE_MODEL,
+    head: Annotated[str, typer.Option(help="mean, all, or a head's number from 1.")] = "mean",
+    force: Annotated[
+        bool, typer.Option("--force", help="Attend even where selection did not.")
+    ] = False,
+    device: Device = "auto",
+    key_frames: KeyFrames = None,
+    precision: Precision = "auto",
+    cuts: Cuts = True,
+    as_json: Json = False,
+) -> None:
+    """Show where one pixel looked in the past: the figure, or its numbers."""
+    from stt_core.engine import Engine
+    from stt_core.media.source import open_media
+    from stt_core.pictures.attention import SUFFIXES, inspection_json, write_inspection
+
+    if out.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(f"--out ends in one of {', '.join(SUFFIXES)}, got {out.name}")
+    x, y = parse_pixel(xy)
+    with open_media(media) as source:
+        warn(source.warnings)
+        warnings = list(source.warnings)
+        with usage():
+            _check_place(source, frame, x, y)
+        network = load_network(model, device, precision, key_frames)
+        look = Engine(network, source, cuts=cuts).look_back(frame, x, y, force=force)
+        warn(network.notes)
+        with usage():
+            chosen = _head(head, look.weights.shape[0])
+        classes = network.header.classes
+        write_inspection(out, look, source[frame], classes, head=chosen)
+    state = "forced" if look.forced else "selected" if look.selected else "not selected"
+    say(f"pixel ({x}, {y}) of frame {frame}: {state}; written to {out}")
+    told = {**inspection_json(look, classes), "head": head, "warnings": warnings}
+    done(as_json, {"command": "inspect", **told, "outputs": {"figure": str(out)}})
+
+
+def sample(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for clip.mp4, labels/ and flow/.")],
+    frames: Annotated[int, typer.Option(min=1, help="How many.")] = 60,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT.")] = "480x360",
+    seed: Annotated[int, typer.Option(min=0, help="Which street.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Render a generated street drive with exact labels and exact optical flow."""
+    from stt_core.labels import read_classes
+    from stt_core.sampling import write_sample
+    from stt_core.scenes.scene import Scene
+
+    scene = Scene(seed, parse_size(size))
+    classes = read_classes(resource_path(SAMPLE_CLASSES))
+    follow(write_sample(scene, frames, out, classes), frames, "sample")
+    outputs = {"clip": out / "clip.mp4", "labels": out / "labels", "flow": out / "flow"}
+    say(f"{frames} frames written to {out}")
+    facts = {"frames": frames, "size": list(scene.size), "seed": seed, "fps": scene.fps}
+    told = {name: str(path) for name, path in outputs.items()}
+    done(as_json, {"command": "sample", **facts, "outputs": told})
+
+
+def _check_place(source: MediaSource, frame: int, x: int, y: int) -> None:
+    source.time_of(frame)  # raises IndexError
+    if x >= source.width or y >= source.height:
+        size = f"{source.width}x{source.height}"
+        raise IndexError(f"pixel ({x}, {y}) lies outside the {size} image")
+
+
+def _head(text: str, heads: int) -> int | None:
+    if text in ("mean", "all"):
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= heads:
+        raise ValueError(f"--head is mean, all, or 1 to {heads}, got {text}")
+    return int(text) - 1
