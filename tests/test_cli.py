@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -608,6 +610,37 @@ def test_mean_iou_is_null_while_no_label_was_seen(
     ran = call(capsys, "train", recipe, "--data", data, "--out", tmp_path / "run", *words)
     assert ran.code == 0, ran.err
     assert ran.told["mean_iou"] is None
+
+
+def test_a_run_that_is_interrupted_goes_on_where_it_was(
+    clip: Path, model: Path, painted: Path, recipe: Path, tmp_path: Path
+) -> None:
+    if sys.platform == "win32":
+        pytest.skip("on Windows Ctrl+C reaches a whole console")
+    data = f"video:{clip},labels={painted}"
+    words = ["train", recipe, "--data", data, "--init", model, "--device", "cpu"]
+    words += ["--out", tmp_path / "run", "--steps", "400"]
+    command = [sys.executable, "-m", "app.cli", *map(str, words)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    log = tmp_path / "run" / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.read_text().count("\n") > 2):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    found = re.search(rb"stopped after step (\d+) of 400: --resume goes on from there", told)
+    assert found is not None, told
+    done = int(found[1])
+    assert log.read_text().count("\n") == done
+    again = subprocess.Popen([*command, "--resume"], cwd=ROOT, stderr=subprocess.PIPE)
+    while again.poll() is None and log.read_text().count("\n") < done + 2:
+        time.sleep(0.05)
+    again.send_signal(signal.SIGINT)
+    _, told = again.communicate(timeout=60)
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) >= done + 2
+    assert f"{done + 1}/400".encode() in told  # the bar goes on too
 
 
 def test_pseudo_labels_are_written_for_some_frames(pseudo_labelled: Ran, place: Path) -> None:

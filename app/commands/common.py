@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -56,8 +56,17 @@ def follow(
     total: int,
     title: str,
     listen: Any = lambda _: None,
+    place: Callable[[Step], int] | None = None,
 ) -> Any:
-    """Take all steps under a progress bar and return the result."""
+    """Take all steps under a progress bar and return the result.
+
+    Args:
+        steps: to take.
+        total: how many there are, those included that were taken another time.
+        title: of the bar.
+        listen: told of each.
+        place: which of all steps one is, 1 the first, where the first here may be another.
+    """
     from tqdm import tqdm
 
     with closing(steps), tqdm(total=total, desc=title, unit="", file=sys.stderr) as bar:
@@ -67,6 +76,8 @@ def follow(
             except StopIteration as end:
                 return end.value
             listen(step)
+            if place is not None and not bar.n:  # what was done before took no time here
+                bar.initial = bar.n = place(step) - 1
             bar.update()
 
 

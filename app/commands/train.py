@@ -94,7 +94,7 @@ def train(
             for _ in run:
                 pass
             return
-        path = follow(run, config.steps, "train", listen)
+        path = follow(run, config.steps, "train", listen, place=lambda step: step.step)
     if not told:
         told.update(step=config.steps, loss=None, mean_iou=None)
     outputs = {"model": str(out / "last.safetensors"), "log": str(out / "log.jsonl")}
