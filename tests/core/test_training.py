@@ -571,6 +571,39 @@ def test_two_processes_learn_what_one_does(loss: str, tmp_path: Path) -> None:
         torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
 
 
+STOPPED = """
+import itertools, os, sys
+from pathlib import Path
+from dataclasses import replace
+from tests.core.models import checkpoint, pspnet_config
+from tests.core.test_training import FRAME, TrainData, halves, train
+config = replace(FRAME, batch_size=4, freeze_norms=True, steps=50)
+asked = itertools.count(1)
+told = lambda: next(asked) == 3 and os.environ["RANK"] == "1"
+init, out = checkpoint(pspnet_config()), Path(sys.argv[1])
+steps = train(TrainData([halves()]), config, out, init=init, stop=told)
+assert len(list(steps)) == 3
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_stop_when_one_is_told_to(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    port = f"--master-port={20000 + os.getpid() % 20000}"
+    subprocess.run(
+        [*launch, port, str(script), str(tmp_path / "run")],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        timeout=200,
+    )
+    assert logged(tmp_path / "run", "step") == [1, 2, 3]
+    assert (tmp_path / "run" / "state.pt").exists()
+
+
 # Recipes
 
 
