@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NoReturn
 from xml.etree import ElementTree as ET
 
 import av
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.main import get_command
 
-from app.cli import app, main
+from app.cli import app
 from stt_core.checkpoint import load_checkpoint, save_checkpoint
 from stt_core.engine import Engine
 from stt_core.files import file_hash
@@ -34,6 +33,7 @@ from stt_core.network import Network
 from stt_core.results import Prediction
 from tests.conftest import ROOT
 from tests.core.models import checkpoint, images, pspnet_config, write_clip
+from tests.program import Ran, call, program
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 12
 FRAME = 9
@@ -51,55 +51,6 @@ crop = [64, 64]
 scale = [1.0, 1.0]
 short_side = 64
 """
-
-
-class Ran(NamedTuple):
-    """What a run of the program left behind, apart from its files."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """The last line of stdout, as strict JSON."""
-        told = json.loads(self.out.splitlines()[-1], parse_constant=_refuse)
-        assert isinstance(told, dict)
-        return told
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def program(folder: Path, *words: object, code: str | None = None) -> Ran:
-    """Run main.py, or Python `code` in its place, in a process whose logs go to `folder`."""
-    started = [str(ROOT / "main.py")] if code is None else ["-c", code]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "QT_QPA_PLATFORM": "offscreen",
-        "XDG_STATE_HOME": str(folder / "state"),
-        "LOCALAPPDATA": str(folder / "state"),
-    }
-    done = subprocess.run(
-        [sys.executable, *started, *map(str, words)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
-
-
-def call(capsys: pytest.CaptureFixture[str], *words: object) -> Ran:
-    """The same in this process, where torch is loaded already."""
-    capsys.readouterr()
-    code = main([str(word) for word in words])
-    printed = capsys.readouterr()
-    return Ran(code, printed.out, printed.err)
 
 
 def write_model(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from stt_core.data.sources import camvid_classes
 from stt_core.formats.flo import write_flo
 from stt_core.labels import LabelClass, write_label_png
 from tests.core.models import checkpoint, images, pspnet_config, stt_config, write_clip
+from tests.program import Ran, call
 
 SIZE = (64, 96)
 FRAMES = 4
@@ -48,28 +49,10 @@ def data(tmp_path: Path) -> Data:
     return Data(tmp_path)
 
 
-class Ran:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def told(self) -> dict[str, Any]:
-        told = json.loads(self.out.splitlines()[-1], parse_constant=_refuse)
-        assert isinstance(told, dict)
-        return told
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
 @pytest.fixture
 def evaluate(capsys: pytest.CaptureFixture[str]) -> Any:
     def run(*words: object) -> Ran:
-        capsys.readouterr()
-        code = main(["evaluate", *map(str, words), "--json"])
-        ended = capsys.readouterr()
-        return Ran(code, ended.out, ended.err)
+        return call(capsys, "evaluate", *words, "--json")
 
     return run
 

@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from app.cli import main
 from stt_core.checkpoint import save_checkpoint
 from stt_core.config import Preprocess
 from stt_core.labels import write_label_png
 from tests.core.models import checkpoint, images, lite_config, stt_config, write_clip
+from tests.program import call
 
 FRAMES = 9
 CPU = ("--device", "cpu", "--precision", "fp32")
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """The last line of stdout, as strict JSON."""
-        told = json.loads(self.out.splitlines()[-1], parse_constant=_refuse)
-        assert isinstance(told, dict)
-        return told
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def call(capsys: pytest.CaptureFixture[str], *words: object) -> Ran:
-    capsys.readouterr()
-    code = main([str(word) for word in words])
-    printed = capsys.readouterr()
-    return Ran(code, printed.out, printed.err)
 
 
 class Place(NamedTuple):

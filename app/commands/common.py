@@ -6,9 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from stt_core.checkpoint import Checkpoint
 
 Step = TypeVar("Step")
 
@@ -37,13 +40,18 @@ def usage() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from error
 
 
-def load_network(model: str, device: str, precision: Any, key_frames: int | None) -> Any:
+def load_model(model: str) -> Checkpoint:
+    """The model in a file, or the bundled one of that name."""
     from stt_core.checkpoint import load_checkpoint
     from stt_core.formats.model_file import find_model
+
+    return load_checkpoint(find_model(model))
+
+
+def load_network(model: str, device: str, precision: Any, key_frames: int | None) -> Any:
     from stt_core.network import Network
 
-    checkpoint = load_checkpoint(find_model(model))
-    network = Network(checkpoint, device=device, precision=precision, key_frames=key_frames)
+    network = Network(load_model(model), device=device, precision=precision, key_frames=key_frames)
     if network.device.type == "cpu" and network.reach.heads:
         from stt_core.model.compiling import compile_first
 

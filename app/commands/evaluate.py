@@ -20,7 +20,16 @@ from app.commands.common import (
     say,
     warn,
 )
-from app.commands.measuring import data_spec, read_options
+from app.commands.measuring import (
+    AverageName,
+    DataPath,
+    Flow,
+    IgnoreId,
+    Kind,
+    Split,
+    data_spec,
+    read_options,
+)
 
 if TYPE_CHECKING:
     from stt_core.evaluation.predictors import Predictor
@@ -29,10 +38,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    data: Annotated[
-        str,
-        typer.Argument(help="A folder or video, or FIRST-LAST seeds; with --kind or as KIND:DATA."),
-    ],
+    data: DataPath,
     *,
     pred: Annotated[
         list[str],
@@ -41,13 +47,9 @@ def evaluate(
             "times."
         ),
     ],
-    kind: Annotated[
-        str | None, typer.Option(help="camvid, cityscapes, folder, video or scenes.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Part of the data set, as in val.")] = None,
-    ignore_id: Annotated[
-        int | None, typer.Option(min=0, max=255, help="A label id that says nothing.")
-    ] = None,
+    kind: Kind = None,
+    split: Split = None,
+    ignore_id: IgnoreId = None,
     tc: Annotated[
         Literal["masked", "plain", "etc", "none"] | None,
         typer.Option(
@@ -55,13 +57,8 @@ def evaluate(
             "data set of the kind folder is taken for video."
         ),
     ] = None,
-    flow: Annotated[
-        str, typer.Option(help="dis, exact (generated data), or a folder of .flo files.")
-    ] = "dis",
-    average: Annotated[
-        Literal["clean", "strict"],
-        typer.Option(help="Classes that never occur are left out, or count 0."),
-    ] = "clean",
+    flow: Flow = "dis",
+    average: AverageName = "clean",
     key_frames: KeyFrames = None,
     device: Device = "auto",
     precision: Precision = "auto",

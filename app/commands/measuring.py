@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from stt_core.evaluation.run import EvaluateOptions
+
+DataPath = Annotated[
+    str,
+    typer.Argument(help="A folder or video, or FIRST-LAST seeds; with --kind or as KIND:DATA."),
+]
+Kind = Annotated[str | None, typer.Option(help="camvid, cityscapes, folder, video or scenes.")]
+Split = Annotated[str | None, typer.Option(help="Part of the data set, as in val.")]
+IgnoreId = Annotated[int | None, typer.Option(min=0, max=255, help="A label id that says nothing.")]
+Flow = Annotated[str, typer.Option(help="dis, exact (generated data), or a folder of .flo files.")]
+AverageName = Annotated[
+    Literal["clean", "strict"],
+    typer.Option(help="Classes that never occur are left out, or count 0."),
+]
 
 
 def read_options(tc: Any, flow: str, average: Any) -> EvaluateOptions:

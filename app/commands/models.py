@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from app.commands.common import Json, done, parse_size, say
+from app.commands.common import Json, done, load_model, parse_size, say
 
 
 def import_foreign(
@@ -71,14 +71,12 @@ def export_network(
     """Write a model's per-frame network as an ONNX file; of an STT model, all but its block."""
     from dataclasses import asdict
 
-    from stt_core.checkpoint import load_checkpoint
-    from stt_core.formats.model_file import find_model
     from stt_core.onnx_export import OPSET, export_onnx
 
     if out.suffix.lower() != ".onnx":
         raise typer.BadParameter(f"--out ends in .onnx, got {out.name}")
     rows_and_cols = None if size is None else parse_size(size, multiple=8)[::-1]
-    exported = export_onnx(out, load_checkpoint(find_model(model)), size=rows_and_cols)
+    exported = export_onnx(out, load_model(model), size=rows_and_cols)
     width, height = exported.size[::-1]
     found = exported.difference
     say(f"{exported.what}: input {width}x{height}, operator set {OPSET}, written to {out}")

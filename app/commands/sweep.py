@@ -8,8 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from app.commands.common import Device, Json, Precision, done, follow, note, say, usage, warn
-from app.commands.measuring import data_spec, read_options
+from app.commands.common import (
+    Device,
+    Json,
+    Precision,
+    done,
+    follow,
+    load_model,
+    note,
+    say,
+    usage,
+    warn,
+)
+from app.commands.measuring import (
+    AverageName,
+    DataPath,
+    Flow,
+    IgnoreId,
+    Kind,
+    Split,
+    data_spec,
+    read_options,
+)
 
 if TYPE_CHECKING:
     from stt_core.evaluation.sweep import NamedModel
@@ -20,19 +40,12 @@ Over = Literal["key-frames", "query-ratio", "neighbour-radius", "start-radius", 
 
 def sweep(
     model: Annotated[str, typer.Argument(help="An STT model: a file, or a bundled one's name.")],
-    data: Annotated[
-        str,
-        typer.Argument(help="A folder or video, or FIRST-LAST seeds; with --kind or as KIND:DATA."),
-    ],
+    data: DataPath,
     *,
     out: Annotated[Path, typer.Option(help="Folder for sweep.csv, sweep.png and sweep.svg.")],
-    kind: Annotated[
-        str | None, typer.Option(help="camvid, cityscapes, folder, video or scenes.")
-    ] = None,
-    split: Annotated[str | None, typer.Option(help="Part of the data set, as in val.")] = None,
-    ignore_id: Annotated[
-        int | None, typer.Option(min=0, max=255, help="A label id that says nothing.")
-    ] = None,
+    kind: Kind = None,
+    split: Split = None,
+    ignore_id: IgnoreId = None,
     over: Annotated[Over, typer.Option(help="The setting that varies.")] = "key-frames",
     values: Annotated[
         str | None, typer.Option(help="A:B with both ends, A:B:STEP, or A,B,C.")
@@ -44,13 +57,8 @@ def sweep(
         Literal["masked", "plain", "etc", "none"],
         typer.Option(help="Protocol of temporal consistency."),
     ] = "masked",
-    flow: Annotated[
-        str, typer.Option(help="dis, exact (generated data), or a folder of .flo files.")
-    ] = "dis",
-    average: Annotated[
-        Literal["clean", "strict"],
-        typer.Option(help="Classes that never occur are left out, or count 0."),
-    ] = "clean",
+    flow: Flow = "dis",
+    average: AverageName = "clean",
     frames: Annotated[
         int | None, typer.Option(min=1, help="Only so many first frames of each sequence.")
     ] = None,
@@ -104,12 +112,9 @@ def sweep(
 
 
 def _named(model: str) -> NamedModel:
-    from stt_core.checkpoint import load_checkpoint
     from stt_core.evaluation.sweep import NamedModel
-    from stt_core.formats.model_file import find_model
 
-    path = find_model(model)
-    return NamedModel(path.stem, load_checkpoint(path))
+    return NamedModel(Path(model).stem, load_model(model))
 
 
 def _table(found: Sweep) -> str:

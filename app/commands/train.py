@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.common import Device, Json, done, follow, note, say
+from app.commands.common import Device, Json, done, follow, load_model, note, say
 
 if TYPE_CHECKING:
     from stt_core.checkpoint import Checkpoint
@@ -85,7 +85,7 @@ def train(
             config,
             out,
             init=start,
-            teacher=None if teacher is None else _load(teacher),
+            teacher=None if teacher is None else load_model(teacher),
             device=device,
             resume=resume,
             stop=lambda: bool(came),
@@ -120,14 +120,7 @@ def _start(init: str) -> Checkpoint:
         from stt_core.importers import start_lite0
 
         return start_lite0(None).checkpoint
-    return _load(init)
-
-
-def _load(model: str) -> Checkpoint:
-    from stt_core.checkpoint import load_checkpoint
-    from stt_core.formats.model_file import find_model
-
-    return load_checkpoint(find_model(model))
+    return load_model(init)
 
 
 @contextmanager

@@ -129,15 +129,6 @@ class ConvLstm(nn.Module):
         return show.sigmoid() * cell.tanh(), cell
 
 
-class MultiFrameLoss(NamedTuple):
-    """How the memories of teacher and student differ, and how little the teacher's holds."""
-
-    loss: Tensor
-    slack: Tensor
-    """Mean of 1 - the teacher's cell: pushed down with the loss where the LSTM itself learns, which
-    would else forget everything to please."""
-
-
 class MultiFrameDependency(nn.Module):
     """MF: how self affinity develops over frames, remembered by one LSTM for both networks."""
 
@@ -145,7 +136,7 @@ class MultiFrameDependency(nn.Module):
         super().__init__()
         self.lstm = ConvLstm(1, hidden)
 
-    def forward(self, students: Sequence[Tensor], teachers: Sequence[Tensor]) -> MultiFrameLoss:
+    def forward(self, students: Sequence[Tensor], teachers: Sequence[Tensor]) -> Tensor:
         """Compare the states after the last frame: of the cell and the hidden one, MSE each.
 
         Args:
@@ -156,14 +147,7 @@ class MultiFrameDependency(nn.Module):
         with torch.autocast(students[0].device.type, enabled=False):
             hidden, cell = self._remember(students)
             true_hidden, true_cell = self._remember([t.detach() for t in teachers])
-            loss = F.mse_loss(cell, true_cell) + F.mse_loss(hidden, true_hidden)
-        return MultiFrameLoss(loss, (1 - true_cell).mean())
-
-    @torch.no_grad()
-    def clip_weights(self, limit: float) -> None:
-        """Keep every weight in -limit..limit, as the paper does after each step of the LSTM's."""
-        for weight in self.parameters():
-            weight.clamp_(-limit, limit)
+            return F.mse_loss(cell, true_cell) + F.mse_loss(hidden, true_hidden)
 
     def _remember(self, frames: Sequence[Tensor]) -> State:
         state: State | None = None

@@ -53,18 +53,6 @@ def cross_entropy_sums(
     return Sums(losses.sum(), labelled.sum())
 
 
-def segmentation_loss(
-    logits: Tensor, target: Tensor, *, align_corners: bool, class_weights: Tensor | None = None
-) -> Tensor:
-    """Mean cross-entropy over the labelled pixels; 0 where there are none.
-
-    Arguments as of :func:`cross_entropy_sums`.
-    """
-    return cross_entropy_sums(
-        logits, target, align_corners=align_corners, class_weights=class_weights
-    ).mean()
-
-
 def ohem_sums(
     logits: Tensor,
     target: Tensor,
@@ -168,8 +156,7 @@ def pseudo_targets(
         scores: ``[B, C, h, w]``; resized before the softmax.
         size: H, W.
         threshold: least probability of what is believed.
-        per_class: other thresholds of some classes by id, or ``[C]`` of all
-            (:func:`class_thresholds`).
+        per_class: other thresholds of some classes, by id.
         align_corners: of the resize.
         space: what the scores are.
 
@@ -189,28 +176,6 @@ def pseudo_targets(
         return winner.where(confidence >= least[winner], IGNORED)  # NaN is not at least anything
 
     return image_by_image(of_image, scores)
-
-
-@torch.no_grad()
-def class_thresholds(
-    scores: Tensor, *, portion: float, ceiling: float, space: Space = "logits"
-) -> Tensor:
-    """Thresholds ``[C]`` that keep the surest `portion` of each class's own pixels.
-
-    Rare and hard classes are else silenced by one threshold for all (Zou et al. 2018, CBST).
-
-    Args:
-        scores: ``[B, C, h, w]`` of a batch or more; no resize is needed.
-        portion: in (0, 1].
-        ceiling: highest threshold, and that of a class that is nowhere the winner.
-        space: what the scores are.
-    """
-    confidence, winner = in_space(precise(scores), "probabilities", given=space).max(1)
-    thresholds = torch.full(scores.shape[1:2], ceiling, device=scores.device)
-    for index in winner.unique().tolist():
-        least = confidence[winner == index].quantile(1 - portion)
-        thresholds[index] = least.clamp_max(ceiling)
-    return thresholds
 
 
 def image_by_image(compute: Callable[..., Tensor], *batch: Tensor) -> Tensor:

@@ -58,30 +58,6 @@ def motion_sums(
     return Sums(totals.sum(), (frames * terms).to(totals.dtype))
 
 
-def motion_loss(
-    logits: Tensor,
-    other_logits: Tensor,
-    image: Tensor,
-    other_image: Tensor,
-    flow: Tensor,
-    *,
-    align_corners: bool,
-    weight: float = 0.1,
-    space: Space = "logits",
-) -> Tensor:
-    """`weight` times the mean of :func:`motion_sums`; arguments as there."""
-    sums = motion_sums(
-        logits,
-        other_logits,
-        image,
-        other_image,
-        flow,
-        align_corners=align_corners,
-        space=space,
-    )
-    return weight * sums.mean()
-
-
 @torch.no_grad()
 def resemblance(image: Tensor, other_image: Tensor, flow: Tensor) -> Tensor:
     """M, ``[B, 1, H, W]`` in [0, 1]: how alike points are in two normalised images; 0 at NaN.

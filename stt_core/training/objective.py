@@ -275,7 +275,7 @@ class Objective(nn.Module):
             found_multi = self.memory(
                 [s.context for s in reversed(students)], [t.context for t in reversed(teachers)]
             )
-            total = total + config.multi * found_multi.loss
+            total = total + config.multi * found_multi
         return Seen(tuple(s.logits for s in students), students[0].aux, None), total
 
     def input(self, images: Tensor, preprocess: Preprocess | None = None) -> Tensor:

@@ -17,16 +17,23 @@ from torch.nn import functional
 
 from stt_core.training.losses import (
     Sums,
-    class_thresholds,
     cross_entropy_sums,
     mean_over_processes,
     ohem_loss,
     ohem_sums,
     pseudo_targets,
-    segmentation_loss,
 )
 
 Floats = NDArray[np.float64]
+
+
+def segmentation_loss(
+    logits: Tensor, target: Tensor, *, align_corners: bool, class_weights: Tensor | None = None
+) -> Tensor:
+    """The mean of the sums, on one process."""
+    return cross_entropy_sums(
+        logits, target, align_corners=align_corners, class_weights=class_weights
+    ).mean()
 
 
 def _resized(plane: Floats, size: tuple[int, int], align_corners: bool) -> Floats:
@@ -356,20 +363,3 @@ def test_pseudo_targets_of_what_is_not_a_number_are_none() -> None:
     logits = torch.full((1, 3, 2, 2), torch.nan)
     made = pseudo_targets(logits, (4, 4), threshold=0.0, align_corners=False)
     assert (made == 255).all()
-
-
-@given(portion=st.floats(0.05, 1.0), seed=st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
-def test_class_thresholds_keep_a_portion_of_each_class(portion: float, seed: int) -> None:
-    g = torch.Generator().manual_seed(seed)
-    logits = torch.randn(2, 4, 12, 12, generator=g) * torch.tensor([3, 1, 1, 1])[:, None, None]
-    logits[:, 3] -= 100
-    thresholds = class_thresholds(logits, portion=portion, ceiling=1.0)
-    confidence, winner = logits.softmax(1).max(1)
-    for c in range(3):
-        of_class = confidence[winner == c]
-        kept = int((of_class >= thresholds[c]).sum())
-        assert portion * (len(of_class) - 1) - 0.01 <= kept <= portion * (len(of_class) - 1) + 1.01
-    assert float(thresholds[3]) == 1.0
-    capped = class_thresholds(logits, portion=portion, ceiling=0.5)
-    torch.testing.assert_close(capped, thresholds.clamp_max(0.5))

@@ -18,13 +18,28 @@ from stt_core.training.losses import Space
 from stt_core.training.motion import (
     arrives,
     consistent,
-    motion_loss,
     motion_sums,
     resemblance,
     warp,
 )
 
 Floats = NDArray[np.float64]
+
+
+def motion_loss(
+    logits: Tensor,
+    other_logits: Tensor,
+    image: Tensor,
+    other_image: Tensor,
+    flow: Tensor,
+    *,
+    align_corners: bool,
+    weight: float = 0.1,
+    space: Space = "logits",
+) -> Tensor:
+    """The weighed mean of the sums, on one process."""
+    frames = (logits, other_logits, image, other_image, flow)
+    return weight * motion_sums(*frames, align_corners=align_corners, space=space).mean()
 
 
 def _fetched(plane: Floats, x: float, y: float) -> float:
