@@ -19,6 +19,7 @@ from stt_core.files import file_hash, replacing
 from stt_core.formats.model_file import FORMAT, ModelHeader, header_json, read_header
 from stt_core.model.build import build_model
 from stt_core.model.frame import half_channels
+from stt_core.model.stt import Stt
 from stt_core.model.video import VideoModel
 
 
@@ -40,7 +41,9 @@ def new_checkpoint(header: ModelHeader) -> Checkpoint:
 def start_stt(checkpoint: Checkpoint, config: SttConfig | None = None) -> Checkpoint:
     """An STT on the per-frame network of `checkpoint`, all of whose weights are kept.
 
-    Only the temporal block is new; its weights come from torch's global generator.
+    Only the temporal block is new; its weights come from torch's global generator. Where it stands
+    before the classifier, its last LayerNorm gives rows of the mean and the spread that the
+    classifier is used to, as far as a batch norm tells.
 
     Args:
         checkpoint: of a per-frame network.
@@ -59,6 +62,9 @@ def start_stt(checkpoint: Checkpoint, config: SttConfig | None = None) -> Checkp
         )
     started = new_checkpoint(replace(checkpoint.header, config=config))
     started.model.load_state_dict(checkpoint.model.state_dict(), strict=False)
+    if config.insert == "bottleneck" and config.bypass_norm:
+        assert isinstance(started.model, Stt)
+        started.model.stt.start_on_scale(*started.model.frame.cls.expected_scale())
     return started
 
 

@@ -107,6 +107,10 @@ class SttConfig:
     nsm_scale: float = 1.0
     """Factor on the dot products of the similarity matrix; 1 is as printed."""
     heads: int = 8
+    attention: Literal["dot", "distance"] = "dot"
+    """How queries and keys are compared: by their scaled dot product, as the paper does; or by the
+    distance between them, sharpened by a factor that each head learns, which large keys do not win
+    by size alone. Of a head's channels the last is not compared then."""
     ffn_factor: int = 4
     dropout: float = 0.1
     bypass_norm: bool = True

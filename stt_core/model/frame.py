@@ -128,6 +128,24 @@ class Head(nn.Sequential):
             context = part(context)
         return context
 
+    @torch.no_grad()
+    def expected_scale(self) -> tuple[float, float]:
+        """Mean and spread over the channels of what :meth:`refine` gives a position.
+
+        Taken from the batch norm alone: behind it, channel c is about normal with mean beta and
+        spread gamma, so its mean and its mean square behind the ReLU are known.
+        """
+        norm = self[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        spread, mean = norm.weight.double().abs(), norm.bias.double()
+        ratio = mean / spread.clamp_min(1e-9)
+        above = 0.5 * (1 + torch.erf(ratio / 2**0.5))
+        bell = torch.exp(-(ratio**2) / 2) / (2 * torch.pi) ** 0.5
+        first = mean * above + spread * bell
+        second = (mean**2 + spread**2) * above + mean * spread * bell
+        centre = first.mean()
+        return float(centre), float((second.mean() - centre**2).clamp_min(0).sqrt())
+
     def classify(self, features: Tensor) -> Tensor:
         """``[B, width, h, w]`` to logits ``[B, classes, h, w]``."""
         return self[4](self[3](features))

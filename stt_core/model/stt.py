@@ -6,6 +6,7 @@ F key frames.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -56,27 +57,77 @@ class SttBlock(nn.Module):
             nn.Linear(config.ffn_factor * width, width),
         )
         self.dropout = nn.Dropout(config.dropout)
+        if config.attention == "distance":
+            self.log_sharpness = nn.Parameter(torch.empty(config.heads))
         self._start_as_similarity()
+        self.start_on_scale(0.0, 1.0)
 
     @torch.no_grad()
     def _start_as_similarity(self) -> None:
         """Begin as a mean of the past weighted by likeness (our choice; the paper is silent).
 
         From random projections a short training hardly leaves the uniform mean over 407 keys.
+        Distances tell what is alike well enough to begin with that the past may count for 4/5;
+        dot products favour keys that are large, so there it counts for 1/3.
         """
-        starts = ((self.q_proj, 2**0.5), (self.k_proj, 2**0.5), (self.v_proj, 1.0))
-        for layer, gain in (*starts, (self.o_proj, 0.5)):
-            layer.weight.normal_(std=0.02).add_(gain * torch.eye(layer.in_features))
+        if self.config.attention == "distance":
+            noise, scale, share = 0.0, 1.0, 4.0
+            for weight in self.ffn[2].parameters():
+                nn.init.zeros_(weight)
+        else:
+            noise, scale, share = 0.02, 2**0.5, 0.5
+        starts = ((self.q_proj, scale), (self.k_proj, scale), (self.v_proj, 1.0))
+        for layer, gain in (*starts, (self.o_proj, share)):
+            layer.weight.normal_(std=noise).add_(gain * torch.eye(layer.in_features))
             layer.bias.zero_()
+
+    @torch.no_grad()
+    def start_on_scale(self, mean: float, std: float) -> None:
+        """Fit a fresh block to rows whose channels have this mean and spread.
+
+        The last LayerNorm gives such rows, which are what the classifier knows. What is compared
+        by distance counts as alike within about two channels' worth of the spread.
+        """
+        self.norm2.weight.fill_(std)
+        self.norm2.bias.fill_(mean)
+        if self.config.attention == "distance":
+            self.log_sharpness.fill_(math.log(self.config.heads / (2 * std**2)))
 
     def project(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Key and value maps ``[B, d, h, w]`` of the block's input ``[B, d, h, w]``."""
         rows = to_rows(features)
         size = features.shape[2:]
+        keys = self._keys(rows)
         return (
-            pack_keys(to_map(self.k_proj(rows), size)),
+            pack_keys(to_map(keys, size)),
             pack_values(to_map(self.v_proj(rows), size)),
         )
+
+    def ask(self, rows: Tensor) -> Tensor:
+        """Queries ``[B, Q, d]`` of rows ``[B, Q, d]``, for scaled products with the keys."""
+        queries = self.q_proj(rows)
+        if self.config.attention == "dot":
+            return queries
+        parts = queries.unflatten(2, (self.config.heads, -1))  # [B, Q, H, d / H]
+        ones = torch.ones_like(parts[..., :1])
+        factor = self.log_sharpness.exp() * math.sqrt(parts.shape[3])
+        asked = torch.cat([parts[..., :-1], ones], 3) * factor[:, None]
+        return asked.flatten(2).to(queries.dtype)
+
+    def _keys(self, rows: Tensor) -> Tensor:
+        """Keys ``[B, n, d]`` of rows ``[B, n, d]``.
+
+        A distance is a product in disguise: -|q - k|^2 / 2 is q k - |k|^2 / 2 but for a term that
+        all keys of a query share. So the last channel of each head's keys holds the second term,
+        and that of its queries a one.
+        """
+        keys = self.k_proj(rows)
+        if self.config.attention == "dot":
+            return keys
+        parts = keys.unflatten(2, (self.config.heads, -1))[..., :-1]
+        exact = torch.promote_types(parts.dtype, torch.float32)  # a sum of squares, so not halves
+        lengths = parts.to(exact).square().sum(3, keepdim=True)
+        return torch.cat([parts, (-0.5 * lengths).to(keys.dtype)], 3).flatten(2)
 
     def attend(
         self,
@@ -91,7 +142,7 @@ class SttBlock(nn.Module):
             return torch.cat([self.attend(r, p, memory, ablation) for r, p in pieces], 1)
         keys, values = _maps(memory)
         context = sparse_attention(
-            self.q_proj(rows),
+            self.ask(rows),
             keys,
             values,
             positions,
@@ -112,7 +163,7 @@ class SttBlock(nn.Module):
     ) -> Tensor:
         """What :meth:`attend` reads: ``[B, H, Q, F, rows, cols]``."""
         return attention_weights(
-            self.q_proj(rows),
+            self.ask(rows),
             _maps(memory)[0],
             positions,
             radii=self.config.radii[: len(memory)],

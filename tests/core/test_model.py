@@ -27,7 +27,7 @@ from stt_core.model.backends import Backend
 from stt_core.model.build import build_model
 from stt_core.model.fold import fold_batch_norms
 from stt_core.model.stt import Stt
-from stt_core.model.video import Encoded, VideoModel
+from stt_core.model.video import Encoded, PerFrame, VideoModel
 from tests.core.models import checkpoint, lite_config, pspnet_config, stt_config, tdnet_config
 
 PSP50 = pspnet_config(backbone="resnet50", stem="deep128", dilation="tdnet")
@@ -44,11 +44,12 @@ KINDS: dict[str, ModelConfig] = {
     "stt psp50 backbone": stt_config(PSP50, insert="backbone"),
     "stt lite": stt_config(lite_config()),
     "stt lite backbone": stt_config(lite_config(), insert="backbone"),
+    "stt lite distance": stt_config(lite_config(), attention="distance"),
     "td4 psp18": tdnet_config(),
     "td2 psp50": tdnet_config(PSP50, paths=2),
     "td2 lite": tdnet_config(lite_config(), paths=2),
 }
-STT_ON_BOTTLENECK = ["stt psp18", "stt psp50", "stt lite"]
+STT_ON_BOTTLENECK = ["stt psp18", "stt psp50", "stt lite", "stt lite distance"]
 STT_ON_BACKBONE = ["stt psp18 backbone", "stt psp50 backbone", "stt lite backbone"]
 
 _made: dict[str, VideoModel] = {}
@@ -478,13 +479,17 @@ def test_one_of_a_batch_keeps_everything_of_that_image() -> None:
 # learning, and running fast
 
 
-@pytest.mark.parametrize("kind", ["stt psp18", "stt psp18 backbone", "stt lite", "td4 psp18"])
+@pytest.mark.parametrize(
+    "kind", ["stt psp18", "stt psp18 backbone", "stt lite", "stt lite distance", "td4 psp18"]
+)
 @pytest.mark.parametrize("half", [False, True])
 def test_every_part_that_is_used_learns(kind: str, half: bool) -> None:
     """Also under autocast, where layers hand on different precisions."""
     model = checkpoint(KINDS[kind]).model.train()
     if isinstance(model, Stt) and model.config.insert == "backbone":
         nn.init.normal_(model.expand.weight, std=0.1)  # at zero it would keep the block from it
+    if isinstance(model, Stt) and model.config.attention == "distance":
+        nn.init.normal_(model.stt.ffn[2].weight, std=0.1)  # the same of its feed-forward part
     paths = reach(model.config).paths
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         frames = [model.encode(_clip(2, (64, 64)), -lag % paths) for lag in range(paths)]
@@ -588,6 +593,64 @@ def test_a_started_stt_shares_no_weight_with_its_network() -> None:
     for p in started.model.parameters():
         p.zero_()
     assert torch.equal(made.model(_clip(1)).logits, expected)
+
+
+# attention by distance
+
+
+@torch.no_grad()
+def test_distance_attention_weighs_keys_by_how_near_they_are() -> None:
+    """Against the distances themselves, taken pair by pair in float64."""
+    model = checkpoint(KINDS["stt lite distance"]).model.double()
+    assert isinstance(model, Stt)
+    config, block = model.config, model.stt
+    block.log_sharpness.copy_(torch.tensor([-1.0, 0.0, 0.5, 1.0]))
+    current, memory = _frames(model, _clip(3).double())
+    found = model.focus(current, memory, 13).weights  # [H, F, rows, cols]
+
+    def compared(layer: nn.Linear, features: Tensor) -> Tensor:
+        heads = layer(features[0].flatten(1).T).unflatten(1, (config.heads, -1))
+        return heads[..., :-1]  # [N, H, d / H - 1]
+
+    query = compared(block.q_proj, current.features)[13]
+    keys = torch.stack([compared(block.k_proj, m.features) for m in memory])  # [F, N, H, c]
+    nearness = -0.5 * block.log_sharpness.exp() * (keys - query).square().sum(3)  # [F, N, H]
+    in_window = (found > 0).any(0).flatten(1)[..., None]
+    expected = nearness.masked_fill(~in_window, -torch.inf).flatten(0, 1).softmax(0)
+    torch.testing.assert_close(found.flatten(1), expected.T, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("attention", ["dot", "distance"])
+@torch.no_grad()
+def test_a_started_block_knows_the_scale_the_classifier_is_used_to(attention: str) -> None:
+    """What the batch norm promises of its channels, against values drawn as it describes them."""
+    made = checkpoint(KINDS["lite"])
+    assert isinstance(made.model, PerFrame)
+    norm = made.model.frame.cls[1]
+    norm.weight.uniform_(-1.5, 1.5)
+    norm.bias.uniform_(-1.0, 1.0)
+    drawn = norm.weight * torch.randn(200_000, len(norm.weight)) + norm.bias
+    rows = drawn.relu()
+    started = start_stt(made, stt_config(lite_config(), attention=attention)).model
+    assert isinstance(started, Stt)
+    again = started.stt.bypass(rows)
+    assert float(again.mean()) == pytest.approx(float(rows.mean()), rel=0.01)
+    assert float(again.var(1).mean()) == pytest.approx(float(rows.var(1).mean()), rel=0.1)
+
+
+@torch.no_grad()
+def test_where_nothing_moves_distance_attention_starts_as_the_network_without_keys() -> None:
+    """The past of a still camera says what the frame says, as long as nearest keys win."""
+    started = start_stt(
+        checkpoint(KINDS["lite"]), stt_config(lite_config(), attention="distance")
+    ).model
+    assert isinstance(started, Stt)
+    started.stt.log_sharpness.fill_(12.0)
+    current, _ = _frames(started, _clip(1))
+    alone = started.decode(current, []).logits
+    with_past = started.decode(current, [current] * 3)
+    assert with_past.queries.shape[1] > 0
+    torch.testing.assert_close(with_past.logits, alone, rtol=1e-3, atol=1e-3)
 
 
 # configs
