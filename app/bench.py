@@ -127,6 +127,7 @@ GROUPS: Mapping[str, Callable[[Note], list[Row]]] = {
     "pass": partial(_core, "whole_pass"),
     "growth": partial(_core, "growth"),
     "learning": partial(_core, "learning"),
+    "project": partial(_core, "project"),
     "app": measure,
 }
 
