@@ -8,6 +8,7 @@
   x FormatError       a file of another program is not what its format asks for
   x LabelError        a label map or a class list that cannot be used
   x OutputError       something could not be written; what was there before is intact
+  x ProjectError      a project that cannot be opened, or refuses what was asked of it
   x TrainingError     nothing to learn from, or the loss stopped being finite
 
 Each message is a sentence for the person at the keyboard: what happened, where, what to do.
@@ -33,6 +34,7 @@ __all__ = [
     "MediaError",
     "OutputError",
     "Problem",
+    "ProjectError",
     "SttError",
     "TrainingError",
     "first_complaint",
@@ -97,6 +99,10 @@ class LabelError(SttError):
 
 class OutputError(SttError):
     """Something could not be written; what stood there before is untouched."""
+
+
+class ProjectError(SttError):
+    """A project cannot be opened or used, or refuses a change; its labels are untouched."""
 
 
 class TrainingError(SttError):

@@ -1,0 +1,182 @@
+"""Verifying a project down to the last byte, and putting right what can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stt_core.errors import LabelError, MediaError, ProjectError
+from stt_core.media.source import media_hash, open_media
+from stt_core.project import manifest as manifests
+from stt_core.project.facts import manifest_of, publish
+from stt_core.project.frames import FrameRow, Medium, all_frames, make_frame
+from stt_core.project.journal import DamagedJournal, Journal
+from stt_core.project.labelling import Labelling
+from stt_core.project.media_table import MediaTable
+from stt_core.project.mirror import FOLDER as LABELS
+from stt_core.project.pngs import read_png
+from stt_core.project.prediction_folders import PredictionFolders
+from stt_core.project.recovery import read_manifest, strays, sweep
+
+_SECONDS = 1e-3  # pts that differ less are the same
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    what: str
+    """A sentence with the path."""
+    done: str = ""
+    """What was done about it; empty where nothing was, or could be."""
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.done}".rstrip()
+
+
+def check_project(
+    folder: Path, journal: Journal, media: MediaTable, labels: Labelling, *, repair: bool
+) -> tuple[Finding, ...]:
+    """Compare everything in a project's folder with everything the journal says.
+
+    Reads every label file, every medium's ends and the whole journal.
+
+    Args:
+        folder: of the project.
+        journal: sound by SQLite's account, which :meth:`Project.check` sees to.
+        media: its media.
+        labels: its labels.
+        repair: put right what can be; nothing is deleted but half-written files.
+    """
+    found = list(_temporary(folder, repair))
+    found += _manifest(folder, journal, repair)
+    for medium in list(media.by_id.values()):
+        found += _medium(media, medium, journal, repair)
+        labels.medium(medium.entry.id)  # an image folder, as it is now
+    for medium in list(media.by_id.values()):
+        found += _strange_files(folder, journal, labels, medium, repair)
+        for frame in all_frames(journal, medium):
+            found += _frame(labels, frame, repair)
+    found += _strange_folders(folder, media)
+    found += [
+        Finding(f"{path} does not say which predictions it holds, so none are shown. Delete it.")
+        for path in PredictionFolders(folder).unusable()
+    ]
+    return tuple(found)
+
+
+def _temporary(folder: Path, repair: bool) -> Iterator[Finding]:
+    left = strays(folder)
+    if left:
+        what = f"{len(left)} half-written files were left by a crash, {left[0]} first."
+        if repair:
+            sweep(folder)
+        yield Finding(what, "They were removed." if repair else "")
+
+
+def _manifest(folder: Path, journal: Journal, repair: bool) -> Iterator[Finding]:
+    if read_manifest(folder) != manifest_of(journal):
+        if repair:
+            publish(folder, journal)
+        yield Finding(
+            f"{folder / manifests.NAME} does not say what the journal does.",
+            "It was written again." if repair else "",
+        )
+
+
+def _medium(media: MediaTable, medium: Medium, journal: Journal, repair: bool) -> Iterator[Finding]:
+    entry = medium.entry
+    path = media.path(entry.id)
+    if path is None:
+        yield Finding(f"{entry.absolute} is missing. Relink it; its labels are kept.")
+        return
+    if entry.kind == "folder" and repair:
+        media.refresh(entry.id)
+        entry = media[entry.id].entry
+    try:
+        if entry.hash and media_hash(path) != entry.hash:
+            yield Finding(f"{path} is not what it was when it was added: its content differs.")
+        with open_media(path) as opened:
+            found = (len(opened), opened.width, opened.height)
+            if found != (entry.frames, entry.width, entry.height):
+                yield Finding(
+                    f"{path} has {found[0]} frames of {found[1]} x {found[2]} pixels, but "
+                    f"{entry.frames} of {entry.width} x {entry.height} when it was added."
+                )
+            rows = journal.all(
+                "SELECT key, pts FROM frames WHERE media = ? AND pts IS NOT NULL AND key < ?",
+                medium.number, found[0],
+            )  # fmt: skip
+            moved = [key for key, pts in rows if abs(opened.time_of(key) - pts) > _SECONDS]
+    except MediaError as error:
+        yield Finding(str(error))
+        return
+    if moved:
+        yield Finding(f"{path} shows frame {moved[0]} at another time than when it was labelled.")
+
+
+def _frame(labels: Labelling, frame: FrameRow, repair: bool) -> Iterator[Finding]:
+    path = labels.mirror.path(frame.medium, frame.key)
+    try:
+        labels.history.slots(frame)
+    except DamagedJournal as error:
+        yield Finding(str(error), _restore(labels, frame, path) if repair else "")
+        return
+    fits = labels.mirror.fits(frame, thorough=True)
+    if fits and (frame.current or not frame.version):
+        return
+    what = "differs from the journal" if not fits else "is behind the journal"
+    if not repair:
+        yield Finding(f"{path} {what}.")
+        return
+    quiet = labels.settle(frame, thorough=True)
+    labels.flush_frame(frame.number)
+    if not (quiet and fits):
+        yield Finding(f"{path} {what}.", "It was put right; see what the project recovered.")
+
+
+def _restore(labels: Labelling, frame: FrameRow, path: Path) -> str:
+    try:
+        size, classes = frame.medium.size, len(labels.history.table.classes)
+        ids = read_png(path, size, classes).ids
+    except LabelError:
+        return "Its label file cannot be read either."
+    labels.restart(frame, ids)
+    return "Its labels were taken from the label file; what came before cannot be undone to."
+
+
+def _strange_files(
+    folder: Path, journal: Journal, labels: Labelling, medium: Medium, repair: bool
+) -> Iterator[Finding]:
+    """Label files that the journal has no frame for."""
+    keys = {frame.key for frame in all_frames(journal, medium)}
+    for file in sorted((folder / LABELS / medium.entry.id).glob("[!.]*")):
+        if not file.stem.isdecimal() or file.name != f"{int(file.stem):06d}.png":
+            yield Finding(f"{file} is not a label file of this program. It was left alone.")
+        elif int(file.stem) not in keys:
+            key, done = int(file.stem), ""
+            if repair and key < medium.entry.frames:
+                with journal.transaction():
+                    frame = make_frame(journal, medium, key)
+                labels.settle(frame)
+                labels.flush_frame(frame.number)
+                done = "It was seen to; see what the project recovered."
+            yield Finding(f"{file} belongs to no labelled frame.", done)
+
+
+def _strange_folders(folder: Path, media: MediaTable) -> Iterator[Finding]:
+    if not (folder / LABELS).is_dir():
+        return
+    for path in sorted((folder / LABELS).iterdir()):
+        if path.name not in media.by_id:
+            yield Finding(f"{path} belongs to no medium of the project. It was left alone.")
+
+
+def mend_indices(journal: Journal) -> list[str]:
+    """Make the journal's indices anew, which hold nothing of their own; return what stays wrong."""
+    try:
+        journal.run("REINDEX")
+    except ProjectError as error:
+        return [str(error)]
+    return journal.problems()

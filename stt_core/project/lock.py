@@ -1,0 +1,135 @@
+"""The right to write a project: one process at a time, freed by the system when it dies."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_FAR = 1 << 30  # Windows forbids others to read what is locked, so a byte past the text is
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a project open for writing."""
+
+    pid: int
+    host: str
+    user: str
+    since: str
+    """Local time, for people; nothing is decided by it."""
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.host} (process {self.pid}, since {self.since})"
+
+
+class WriterLock:
+    """A held lock. The file stays when it is released: removing it would let two holders in.
+
+    Attributes:
+        crashed: who held it last and never released it; None after an orderly end.
+    """
+
+    def __init__(self, handle: int, crashed: Holder | None) -> None:
+        self._handle = handle
+        self.crashed = crashed
+
+    def release(self) -> None:
+        """Let the next writer in. Does nothing the second time."""
+        if self._handle < 0:
+            return
+        os.ftruncate(self._handle, 0)
+        _unlock(self._handle)
+        os.close(self._handle)
+        self._handle = -1
+
+
+def take_lock(path: Path) -> WriterLock | None:
+    """Become the writer; None where another process, or another part of this one, is.
+
+    Raises:
+        OSError: the file cannot be made or locked, as in a folder that is read-only.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        if not _lock(handle):
+            os.close(handle)
+            return None
+        crashed = _parse(os.read(handle, 4096))
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, json.dumps(asdict(_myself())).encode())
+    except OSError:
+        os.close(handle)
+        raise
+    return WriterLock(handle, crashed)
+
+
+def read_holder(path: Path) -> Holder | None:
+    """Who holds a lock that could not be taken; None where that is not told."""
+    try:
+        return _parse(path.read_bytes())
+    except OSError:
+        return None
+
+
+def current_user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user id without a name, as in containers
+        return "unknown"
+
+
+def _myself() -> Holder:
+    now = datetime.now().isoformat(" ", "seconds")
+    return Holder(os.getpid(), socket.gethostname(), current_user(), now)
+
+
+def _parse(text: bytes) -> Holder | None:
+    try:
+        fields = json.loads(text)
+        return Holder(
+            int(fields["pid"]), str(fields["host"]), str(fields["user"]), str(fields["since"])
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+if sys.platform == "win32":
+
+    def _lock(handle: int) -> bool:
+        os.lseek(handle, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
+        return True
+
+    def _unlock(handle: int) -> None:
+        os.lseek(handle, _FAR, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
+else:
+
+    def _lock(handle: int) -> bool:
+        # flock, not lockf: that one is lost when the process closes any handle of the file.
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
