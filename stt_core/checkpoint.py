@@ -62,7 +62,7 @@ def start_stt(checkpoint: Checkpoint, config: SttConfig | None = None) -> Checkp
         )
     started = new_checkpoint(replace(checkpoint.header, config=config))
     started.model.load_state_dict(checkpoint.model.state_dict(), strict=False)
-    if config.insert == "bottleneck" and config.bypass_norm:
+    if config.insert == "bottleneck":
         assert isinstance(started.model, Stt)
         started.model.stt.start_on_scale(*started.model.frame.cls.expected_scale())
     return started

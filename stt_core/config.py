@@ -111,10 +111,13 @@ class SttConfig:
     """How queries and keys are compared: by their scaled dot product, as the paper does; or by the
     distance between them, sharpened by a factor that each head learns, which large keys do not win
     by size alone. Of a head's channels the last is not compared then."""
+    norm: Literal["layer", "gate"] = "layer"
+    """What keeps the block's sums in scale: two LayerNorms, as in the paper; or none, where what was
+    read replaces a learnt share of the features, and unselected positions stay as they are."""
     ffn_factor: int = 4
     dropout: float = 0.1
     bypass_norm: bool = True
-    """Whether unselected positions pass through the block's last LayerNorm."""
+    """Whether unselected positions pass through the block's last LayerNorm, where it has one."""
 
     def __post_init__(self) -> None:
         if self.heads < 1 or self.width % self.heads:
@@ -149,6 +152,11 @@ class SttConfig:
     def width(self) -> int:
         """Channels d of the block."""
         return self.per_frame.width
+
+    @property
+    def changes_bypass(self) -> bool:
+        """Whether unselected positions leave the block other than they came: on another scale."""
+        return self.norm == "layer" and self.bypass_norm
 
     @property
     def radii(self) -> tuple[int, ...]:

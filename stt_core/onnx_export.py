@@ -105,7 +105,7 @@ def exported_part(config: ModelConfig) -> str:
         )
     if not isinstance(config, SttConfig):
         return "the whole model, which reads one frame at a time"
-    through = ", through the block's last LayerNorm" if config.bypass_norm else ""
+    through = ", through the block's last LayerNorm" if config.changes_bypass else ""
     return (
         "the per-frame network without the temporal block: every position takes the block's "
         f"bypass{through}, so the logits are those of the STT model with 0 key frames"

@@ -49,8 +49,11 @@ class SttBlock(nn.Module):
         self.k_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)
         self.o_proj = nn.Linear(width, width)
-        self.norm1 = Norm(width)
-        self.norm2 = Norm(width)
+        if config.norm == "layer":
+            self.norm1 = Norm(width)
+            self.norm2 = Norm(width)
+        else:
+            self.gate = nn.Parameter(torch.zeros(()))
         self.ffn = nn.Sequential(
             nn.Linear(width, config.ffn_factor * width),
             nn.ReLU(inplace=True),
@@ -70,14 +73,16 @@ class SttBlock(nn.Module):
         Distances tell what is alike well enough to begin with that the past may count for 4/5;
         dot products favour keys that are large, so there it counts for 1/3.
         """
-        if self.config.attention == "distance":
-            noise, scale, share = 0.0, 1.0, 4.0
+        distance = self.config.attention == "distance"
+        noise, scale, past = (0.0, 1.0, 4.0) if distance else (0.02, 2**0.5, 0.5)
+        if distance:
             for weight in self.ffn[2].parameters():
                 nn.init.zeros_(weight)
-        else:
-            noise, scale, share = 0.02, 2**0.5, 0.5
+        if self.config.norm == "gate":
+            self.gate.fill_(math.log(past))  # of which the sigmoid is the share, past / (past + 1)
+            past = 1.0
         starts = ((self.q_proj, scale), (self.k_proj, scale), (self.v_proj, 1.0))
-        for layer, gain in (*starts, (self.o_proj, share)):
+        for layer, gain in (*starts, (self.o_proj, past)):
             layer.weight.normal_(std=noise).add_(gain * torch.eye(layer.in_features))
             layer.bias.zero_()
 
@@ -88,8 +93,9 @@ class SttBlock(nn.Module):
         The last LayerNorm gives such rows, which are what the classifier knows. What is compared
         by distance counts as alike within about two channels' worth of the spread.
         """
-        self.norm2.weight.fill_(std)
-        self.norm2.bias.fill_(mean)
+        if self.config.norm == "layer":
+            self.norm2.weight.fill_(std)
+            self.norm2.bias.fill_(mean)
         if self.config.attention == "distance":
             self.log_sharpness.fill_(math.log(self.config.heads / (2 * std**2)))
 
@@ -151,7 +157,11 @@ class SttBlock(nn.Module):
             ablation=ablation,
             backend=self.backend,
         )
-        y = self.norm1(rows + self.dropout(self.o_proj(context)))
+        read = self.dropout(self.o_proj(context))
+        if self.config.norm == "gate":
+            y = rows.lerp(read.to(rows.dtype), self.gate.sigmoid().to(rows.dtype))
+            return y + self.dropout(self.ffn(y))
+        y = self.norm1(rows + read)
         return self.norm2(y + self.dropout(self.ffn(y)))
 
     def weights(
@@ -173,7 +183,7 @@ class SttBlock(nn.Module):
 
     def bypass(self, rows: Tensor) -> Tensor:
         """Unselected positions ``[..., d]``: unchanged in content, on the classifier's scale."""
-        return self.norm2(rows) if self.config.bypass_norm else rows
+        return self.norm2(rows) if self.config.changes_bypass else rows
 
 
 class Stt(VideoModel):

@@ -27,7 +27,7 @@ KINDS: dict[str, ModelConfig] = {
     "psp50": pspnet_config(backbone="resnet50", stem="deep64", dilation="mmseg", bins=(1, 2)),
     "lite": lite_config(align_corners=True),
     "stt psp18": stt_config(query_ratio=0.25, nsm_scale=0.5, key_spacing=3, bypass_norm=False),
-    "stt lite distance": stt_config(lite_config(), attention="distance", heads=2),
+    "stt lite distance": stt_config(lite_config(), attention="distance", norm="gate", heads=2),
     "stt lite": stt_config(lite_config(), key_frames=0, dropout=0.0),
     "stt lite, backbone": stt_config(lite_config(), insert="backbone"),
     "td4 lite": tdnet_config(lite_config(), memory_stride=2),

@@ -45,11 +45,12 @@ KINDS: dict[str, ModelConfig] = {
     "stt lite": stt_config(lite_config()),
     "stt lite backbone": stt_config(lite_config(), insert="backbone"),
     "stt lite distance": stt_config(lite_config(), attention="distance"),
+    "stt lite gate": stt_config(lite_config(), attention="distance", norm="gate"),
     "td4 psp18": tdnet_config(),
     "td2 psp50": tdnet_config(PSP50, paths=2),
     "td2 lite": tdnet_config(lite_config(), paths=2),
 }
-STT_ON_BOTTLENECK = ["stt psp18", "stt psp50", "stt lite", "stt lite distance"]
+STT_ON_BOTTLENECK = ["stt psp18", "stt psp50", "stt lite", "stt lite distance", "stt lite gate"]
 STT_ON_BACKBONE = ["stt psp18 backbone", "stt psp50 backbone", "stt lite backbone"]
 
 _made: dict[str, VideoModel] = {}
@@ -304,7 +305,7 @@ def test_behind_the_backbone_half_of_its_own_map_asks() -> None:
         assert decoded.logits.shape == (1, 11, 10, 12)
 
 
-@pytest.mark.parametrize("kind", STT_ON_BOTTLENECK)
+@pytest.mark.parametrize("kind", [k for k in STT_ON_BOTTLENECK if k != "stt lite gate"])
 @torch.no_grad()
 def test_without_key_frames_all_positions_take_the_bypass(kind: str) -> None:
     model = _stt(kind)
@@ -317,12 +318,13 @@ def test_without_key_frames_all_positions_take_the_bypass(kind: str) -> None:
     torch.testing.assert_close(decoded.logits, expected)
 
 
+@pytest.mark.parametrize("plain", [{"bypass_norm": False}, {"norm": "gate"}], ids=str)
 @pytest.mark.parametrize("frame", [pspnet_config(), lite_config()], ids=["psp18", "lite"])
 @torch.no_grad()
-def test_with_bypass_norm_off_it_is_the_per_frame_network_bit_for_bit(
-    frame: PspNetConfig | LiteNetConfig,
+def test_without_a_norm_on_the_bypass_it_is_the_per_frame_network_bit_for_bit(
+    frame: PspNetConfig | LiteNetConfig, plain: dict[str, Any]
 ) -> None:
-    model = checkpoint(stt_config(frame, bypass_norm=False)).model
+    model = checkpoint(stt_config(frame, **plain)).model
     alone = build_model(frame).eval()
     alone.load_state_dict(model.state_dict(), strict=False)
     clip = _clip(3)
@@ -480,7 +482,11 @@ def test_one_of_a_batch_keeps_everything_of_that_image() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["stt psp18", "stt psp18 backbone", "stt lite", "stt lite distance", "td4 psp18"]
+    "kind",
+    [
+        *("stt psp18", "stt psp18 backbone", "stt lite"),
+        *("stt lite distance", "stt lite gate", "td4 psp18"),
+    ],
 )
 @pytest.mark.parametrize("half", [False, True])
 def test_every_part_that_is_used_learns(kind: str, half: bool) -> None:
@@ -620,6 +626,23 @@ def test_distance_attention_weighs_keys_by_how_near_they_are() -> None:
     torch.testing.assert_close(found.flatten(1), expected.T, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@torch.no_grad()
+def test_a_gate_lets_what_was_read_replace_its_share(share: float) -> None:
+    model = checkpoint(KINDS["stt lite gate"]).model.double()
+    assert isinstance(model, Stt)
+    for weight in model.stt.ffn[2].parameters():
+        nn.init.zeros_(weight)  # leave the reading alone
+    current, memory = _frames(model, _clip(3).double())
+    rows = current.features.flatten(2).mT
+    positions = torch.arange(rows.shape[1])[None]
+    outcomes = []
+    for gate in (share, 1.0):
+        model.stt.gate.fill_(torch.tensor(gate, dtype=torch.float64).logit())
+        outcomes.append(model.stt.attend(rows, positions, memory))
+    torch.testing.assert_close(outcomes[0], (1 - share) * rows + share * outcomes[1])
+
+
 @pytest.mark.parametrize("attention", ["dot", "distance"])
 @torch.no_grad()
 def test_a_started_block_knows_the_scale_the_classifier_is_used_to(attention: str) -> None:
@@ -638,12 +661,14 @@ def test_a_started_block_knows_the_scale_the_classifier_is_used_to(attention: st
     assert float(again.var(1).mean()) == pytest.approx(float(rows.var(1).mean()), rel=0.1)
 
 
+@pytest.mark.parametrize("norm", ["layer", "gate"])
 @torch.no_grad()
-def test_where_nothing_moves_distance_attention_starts_as_the_network_without_keys() -> None:
+def test_where_nothing_moves_distance_attention_starts_as_the_network_without_keys(
+    norm: str,
+) -> None:
     """The past of a still camera says what the frame says, as long as nearest keys win."""
-    started = start_stt(
-        checkpoint(KINDS["lite"]), stt_config(lite_config(), attention="distance")
-    ).model
+    config = stt_config(lite_config(), attention="distance", norm=norm)
+    started = start_stt(checkpoint(KINDS["lite"]), config).model
     assert isinstance(started, Stt)
     started.stt.log_sharpness.fill_(12.0)
     current, _ = _frames(started, _clip(1))
