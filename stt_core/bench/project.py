@@ -1,4 +1,4 @@
-"""The store of predictions: writing, reading and opening it."""
+"""A project on disk: durable strokes, stored predictions, and opening either when it is large."""
 
 from __future__ import annotations
 
@@ -15,17 +15,24 @@ from numpy.typing import NDArray
 from stt_core.bench.rows import Note, Row, row
 from stt_core.bench.timing import median_ms
 from stt_core.labels import read_classes
+from stt_core.project.facts import insert_medium, revise
+from stt_core.project.history import Provenance
+from stt_core.project.journal import Journal
+from stt_core.project.labelling import LabelEdit
+from stt_core.project.manifest import MediaEntry
 from stt_core.project.predictions import segment
 from stt_core.project.predictions.folding import SEGMENT_FRAMES
 from stt_core.project.predictions.manifest import Manifest
 from stt_core.project.predictions.reader import PredictionReader
 from stt_core.project.predictions.writer import PredictionWriter
+from stt_core.project.store import Project
 from stt_core.resources import SAMPLE_CLASSES, resource_path
 from stt_core.scenes.scene import Scene
 
 GROUP = "project"
 _SCENE_SEED = 3
 _STRIDE = 8
+_STROKES, _BRUSH = 60, 120
 _PIXELS_TO_LOGIT, _LOGIT_NOISE = 1 / 4, 0.7
 """With these the confidences compress as those of the bundled model do."""
 
@@ -40,6 +47,7 @@ def measure(
     frames: int = 2 * SEGMENT_FRAMES,
     reads: int = 200,
     many: int = 500_000,
+    labelled: int = 20_000,
     place: Path | None = None,
 ) -> list[Row]:
     """Measure on the disk of `place`.
@@ -49,7 +57,8 @@ def measure(
         size: width and height of the frames, pixels.
         frames: to write; a multiple of a segment's counts the folding in full.
         reads: of frames in no order.
-        many: frames of the store whose opening is timed.
+        many: frames of the store, and of the project, whose opening is timed.
+        labelled: of the project's frames.
         place: a folder to work in; by default the current one, since that for temporary files may
             lie in memory.
     """
@@ -57,7 +66,13 @@ def measure(
         note(f"Writing {frames} predictions of {size[0]}x{size[1]} ...")
         rows = _write_and_read(Path(name) / "large", size, frames, reads)
         note(f"Opening {many} predictions ...")
-        return [*rows, _opening(Path(name) / "many", many)]
+        rows.append(_opening(Path(name) / "many", many))
+        note(f"Saving strokes on {size[0]}x{size[1]} ...")
+        rows += _strokes(Path(name) / "strokes", size)
+        for count in (many // 100, many):
+            note(f"Opening a project of {count} frames ...")
+            rows.append(_opening_project(Path(name) / f"p{count}", count, labelled * count // many))
+        return rows
 
 
 def _write_and_read(folder: Path, size: tuple[int, int], frames: int, reads: int) -> list[Row]:
@@ -111,6 +126,60 @@ def _opening(folder: Path, frames: int) -> Row:
     (open_ms,) = median_ms([partial(PredictionReader, folder)], repeats=5)
     assert len(PredictionReader(folder)) == frames
     return row(GROUP, f"open {frames} predictions", open_ms, "ms", target=1000)
+
+
+def _strokes(folder: Path, size: tuple[int, int]) -> list[Row]:
+    """Strokes of a brush of 120 pixels, each durable before the next."""
+    rng = np.random.default_rng(0)
+    brush = min(_BRUSH, *size)
+    with _project(folder, size, 100) as project:
+        (medium,) = project.media
+        each_ms = []
+        for stroke in range(_STROKES):
+            corner = rng.integers(0, np.array(size[::-1]) - brush + 1).tolist()
+            after = np.full((brush, brush), stroke % 11, np.uint8)
+            before = perf_counter()
+            project.apply(medium.id, stroke % 10, (corner[0], corner[1]), after)
+            each_ms.append(1000 * (perf_counter() - before))
+    shape = f"{size[0]}x{size[1]}"
+    median, late = np.percentile(each_ms, (50, 95)).tolist()
+    return [
+        row(GROUP, f"save a stroke durably {shape}, median", median, "ms", target=10),
+        row(GROUP, f"save a stroke durably {shape}, p95", late, "ms"),
+    ]
+
+
+def _opening_project(folder: Path, frames: int, labelled: int) -> Row:
+    box = np.zeros((4, 4), np.uint8)
+    with _project(folder, (128, 64), frames) as project:
+        (medium,) = project.media
+        where = np.linspace(0, frames - 1, labelled).astype(int).tolist()
+        edits = [LabelEdit(medium.id, frame, (0, 0), box) for frame in where]
+        project.apply_many(edits, Provenance("bench"))
+
+    def open_it() -> None:
+        with Project.open(folder) as project:
+            assert len(project.media) == 1
+
+    (open_ms,) = median_ms([open_it], repeats=5)
+    name = f"open and close a project of {frames} frames, {labelled} labelled"
+    return row(GROUP, name, open_ms, "ms", target=1000)
+
+
+def _project(folder: Path, size: tuple[int, int], frames: int) -> Project:
+    """A project of a video that nobody will ask for a picture."""
+    project = Project.create(folder, read_classes(resource_path(SAMPLE_CLASSES)))
+    project.close()
+    entry = MediaEntry(
+        id=f"{0:012x}", kind="video", relative=None, absolute="bench.mp4", bytes=1, hash="bench",
+        frames=frames, width=size[0], height=size[1],
+    )  # fmt: skip
+    journal = Journal(folder / "journal.sqlite")
+    with journal.transaction():
+        insert_medium(journal, entry, np.arange(frames) / 30)
+        revise(journal)
+    journal.close()
+    return Project.open(folder)
 
 
 def _manifest(size: tuple[int, int], frames: int) -> Manifest:
