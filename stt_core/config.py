@@ -112,8 +112,8 @@ class SttConfig:
     distance between them, sharpened by a factor that each head learns, which large keys do not win
     by size alone. Of a head's channels the last is not compared then."""
     norm: Literal["layer", "gate"] = "layer"
-    """What keeps the block's sums in scale: two LayerNorms, as in the paper; or none, where what was
-    read replaces a learnt share of the features, and unselected positions stay as they are."""
+    """What keeps the block's sums in scale: two LayerNorms, as in the paper; or none, where what
+    was read replaces a learnt share of the features, and unselected positions stay as they are."""
     ffn_factor: int = 4
     dropout: float = 0.1
     bypass_norm: bool = True
