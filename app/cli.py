@@ -15,13 +15,16 @@ from typer.main import get_command
 
 from app.commands.common import print_json
 from app.commands.evaluate import evaluate
+from app.commands.export import export
 from app.commands.machine import bench, demo, doctor
 from app.commands.media import inspect_pixel, open_window, sample, segment
 from app.commands.models import export_network, import_foreign
+from app.commands.project import project_app
 from app.commands.pseudo_label import pseudo_label
 from app.commands.speed import speed
 from app.commands.sweep import sweep
 from app.commands.train import train
+from app.commands.video import video
 from app.failure import record_failure
 from stt_core.errors import SttError
 
@@ -40,9 +43,12 @@ app = typer.Typer(
 
 
 app.command("open")(open_window)
+app.add_typer(project_app, name="project")
 app.command("segment")(segment)
 app.command("inspect")(inspect_pixel)
 app.command("sample")(sample)
+app.command("export")(export)
+app.command("video")(video)
 app.command("train")(train)
 app.command("pseudo-label")(pseudo_label)
 app.command("evaluate")(evaluate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -125,17 +126,20 @@ class Network:
 
         return self._survive(act)
 
-    def finish(self, decoded: Decoded, size: tuple[int, int]) -> Segmentation:
-        """Logits to label map of an image of `size` (height, width)."""
+    def finish(
+        self, decoded: Decoded, size: tuple[int, int], *, entropy: bool = False
+    ) -> Segmentation:
+        """Logits to label map of an image of `size` (height, width), with its entropy or not."""
         align = per_frame(self.config).align_corners
+        finish = partial(to_segmentation, size=size, align_corners=align, entropy=entropy)
         try:
             with torch.inference_mode():
-                return to_segmentation(decoded.logits, size, align_corners=align)
+                return finish(decoded.logits)
         except torch.OutOfMemoryError:
             self._note("the GPU's memory is full: label maps are enlarged on the CPU")
             torch.cuda.empty_cache()
             with torch.inference_mode():
-                return to_segmentation(decoded.logits.cpu(), size, align_corners=align)
+                return finish(decoded.logits.cpu())
 
     def focus(
         self,

@@ -18,6 +18,7 @@ class Segmentation(NamedTuple):
 
     labels: NDArray[np.uint8]  # [H, W]
     confidence: NDArray[np.uint8]  # [H, W] highest probability, 255 for 1
+    entropy: float | None = None  # nats, mean over the pixels; None where nobody asked
 
 
 def to_network(image: NDArray[np.uint8], preprocess: Preprocess, device: torch.device) -> Tensor:
@@ -37,12 +38,19 @@ def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
     return (images - mean) / std
 
 
-def to_segmentation(logits: Tensor, size: tuple[int, int], *, align_corners: bool) -> Segmentation:
+def to_segmentation(
+    logits: Tensor, size: tuple[int, int], *, align_corners: bool, entropy: bool = False
+) -> Segmentation:
     """Resize ``[1, classes, h, w]`` logits to the image, then take the winner of each pixel."""
     full = F.interpolate(logits.float(), size, mode="bilinear", align_corners=align_corners)[0]
     best, labels = full.max(0)
-    probability = (best - full.logsumexp(0)).exp()  # of the winner, without a whole softmax
+    total = full.logsumexp(0)
+    probability = (best - total).exp()  # of the winner, without a whole softmax
     confidence = (probability * 255).round().clamp(0, 255)
+    mean = None
+    if entropy:
+        expected = (full - total).exp_().mul_(full).sum(0)
+        mean = max(0.0, float((total - expected).mean(dtype=torch.float64)))
     return Segmentation(
-        labels.to(torch.uint8).cpu().numpy(), confidence.to(torch.uint8).cpu().numpy()
+        labels.to(torch.uint8).cpu().numpy(), confidence.to(torch.uint8).cpu().numpy(), mean
     )

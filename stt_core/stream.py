@@ -19,6 +19,7 @@ class Streamed(NamedTuple):
 
     segmentation: Segmentation
     decoded: Decoded
+    encoded: Encoded
 
 
 class Stream:
@@ -55,13 +56,15 @@ class Stream:
         """Take ``[H, W, 3]`` RGB as a past frame without segmenting it."""
         self._past.appendleft(self._encode(image))
 
-    def push(self, image: NDArray[np.uint8]) -> Streamed:
+    def push(self, image: NDArray[np.uint8], *, entropy: bool = False) -> Streamed:
         """Segment ``[H, W, 3]`` RGB, the frame after the one pushed before."""
         step = self._network.key_spacing
         current = self._encode(image)
         decoded = self._network.decode(current, [*self._past][step - 1 :: step])
         self._past.appendleft(current)
-        return Streamed(self._network.finish(decoded, (image.shape[0], image.shape[1])), decoded)
+        size = image.shape[0], image.shape[1]
+        found = self._network.finish(decoded, size, entropy=entropy)
+        return Streamed(found, decoded, current)
 
     def _encode(self, image: NDArray[np.uint8]) -> Encoded:
         """Encode the next frame; the ring then holds frames of its own shot only."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +29,8 @@ from stt_core.resources import SAMPLE_CLASSES, SAMPLE_MODEL, resource_path
 
 if TYPE_CHECKING:
     from stt_core.media.source import MediaSource
+    from stt_core.network import Network
+    from stt_core.project.prediction_folders import PredictionFolders
 
 
 def open_window(
@@ -53,9 +57,19 @@ def open_window(
 
 
 def segment(
-    media: Annotated[Path, typer.Argument(help="A video file or a folder of images.")],
+    media: Annotated[
+        Path | None, typer.Argument(help="A video file or a folder of images.")
+    ] = None,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for labels/, overlay.mp4, run.json.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for labels/, overlay.mp4, run.json.")
+    ] = None,
+    project: Annotated[
+        Path | None, typer.Option(help="Predict a medium of this project, into it.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--media", help="Its id or name, where there are several.")
+    ] = None,
     model: Model = SAMPLE_MODEL,
     range_: Annotated[
         str, typer.Option("--range", help="A:B, half-open, 0-based, ends optional.")
@@ -68,30 +82,36 @@ def segment(
     save: Annotated[
         Literal["labels", "color", "both"], typer.Option(help="Which maps to write.")
     ] = "labels",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Of all classes, kept in a project too.")
+    ] = False,
+    features: Annotated[
+        bool, typer.Option("--features", help="What frames are compared by, kept too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Segment a video: 8-bit label maps named by frame number, and an overlay video."""
-    from stt_core.media.source import open_media
-    from stt_core.segmenting import SegmentOptions, parse_range, segment_media
+    """Segment a video: 8-bit label maps named by frame number, and an overlay video.
 
-    with open_media(media) as source:
-        warn(source.warnings)
-        with usage():
-            frames = parse_range(range_, len(source))
-        network = load_network(model, device, precision, key_frames)
-        options = SegmentOptions(frames=frames, overlay=overlay, save=save, cuts=cuts)
-        steps = segment_media(network, source, out, options)
-        report = follow(steps, len(frames), "segment")
-    warn(network.notes)
-    files = {
-        "run": out / "run.json",
-        **({"labels": out / "labels"} if save != "color" else {}),
-        **({"color": out / "color"} if save != "labels" else {}),
-        **({"overlay": out / "overlay.mp4"} if overlay else {}),
-    }
-    outputs = {name: str(path) for name, path in files.items()}
-    say(f"{report['frames']} frames written to {out} ({report['fps']['total']} fps)")
-    done(as_json, {"command": "segment", **report, "outputs": outputs})
+    With --project, into the prediction store of a project; it goes on where it stopped.
+    """
+    load = partial(load_network, model, device, precision, key_frames)
+    if project is not None:
+        if media is not None or out is not None or overlay or save != "labels":
+            raise typer.BadParameter(
+                "with --project the medium is chosen by --media; MEDIA, --out, --overlay and "
+                "--save are for segmenting without one"
+            )
+        kept = {"probabilities": probabilities, "features": features}
+        told = _segment_into(project, of, range_, load, {"cuts": cuts, **kept})
+    else:
+        if of is not None or probabilities or features:
+            raise typer.BadParameter("--media, --probabilities and --features go with --project")
+        if media is None:
+            raise typer.BadParameter("Missing argument 'MEDIA'")
+        if out is None:
+            raise typer.BadParameter("Missing option '--out'")
+        told = _segment_to(out, media, range_, load, cuts=cuts, overlay=overlay, save=save)
+    done(as_json, {"command": "segment", **told})
 
 
 def inspect_pixel(
@@ -158,6 +178,93 @@ def sample(
     facts = {"frames": frames, "size": list(scene.size), "seed": seed, "fps": scene.fps}
     told = {name: str(path) for name, path in outputs.items()}
     done(as_json, {"command": "sample", **facts, "outputs": told})
+
+
+def _segment_to(
+    out: Path,
+    media: Path,
+    range_: str,
+    load: Callable[[], Network],
+    *,
+    cuts: bool,
+    overlay: bool,
+    save: Literal["labels", "color", "both"],
+) -> dict[str, Any]:
+    """Segment a medium into a folder; return what to tell."""
+    from stt_core.media.source import open_media
+    from stt_core.segmenting import SegmentOptions, parse_range, segment_media
+
+    with open_media(media) as source:
+        warn(source.warnings)
+        with usage():
+            frames = parse_range(range_, len(source))
+        network = load()
+        options = SegmentOptions(frames=frames, overlay=overlay, save=save, cuts=cuts)
+        steps = segment_media(network, source, out, options)
+        report = follow(steps, len(frames), "segment")
+    warn(network.notes)
+    files = {
+        "run": out / "run.json",
+        **({"labels": out / "labels"} if save != "color" else {}),
+        **({"color": out / "color"} if save != "labels" else {}),
+        **({"overlay": out / "overlay.mp4"} if overlay else {}),
+    }
+    outputs = {name: str(path) for name, path in files.items()}
+    say(f"{report['frames']} frames written to {out} ({report['fps']['total']} fps)")
+    return {**report, "outputs": outputs}
+
+
+def _segment_into(
+    project: Path,
+    wanted: str | None,
+    range_: str,
+    load: Callable[[], Network],
+    options: dict[str, bool],
+) -> dict[str, Any]:
+    """Predict one medium of a project, or all, into its store; return what to tell."""
+    from stt_core.workflow.opening import chosen_media, open_to_read, present_path
+
+    with open_to_read(project) as opened:
+        media = [(e, present_path(opened, e)) for e in chosen_media(opened, wanted)]
+        folders = opened.predictions
+    told = []
+    for entry, path in media:
+        # a network anew: the first image of each medium decides on its precision
+        facts = _predict(load(), path, folders, range_, options)
+        say(f"{entry.name}: {facts['computed']} frames predicted, {facts['kept']} were there")
+        told.append({"id": entry.id, "name": entry.name, **facts})
+    return {"project": str(project), "media": told}
+
+
+def _predict(
+    network: Network,
+    path: Path,
+    folders: PredictionFolders,
+    range_: str,
+    options: dict[str, bool],
+) -> dict[str, Any]:
+    from stt_core.media.source import open_media
+    from stt_core.segmenting import parse_range
+    from stt_core.workflow.prediction_pass import PassOptions, predict_media
+
+    with open_media(path) as source:
+        warn(source.warnings)
+        with usage():
+            frames = parse_range(range_, len(source))
+        steps = predict_media(network, source, folders, PassOptions(frames=frames, **options))
+        report = follow(steps, len(frames), "segment", place=lambda step: step.done)
+        warnings = [*source.warnings, *network.notes, *report.notes]
+    warn([*network.notes, *report.notes])
+    return {
+        "frames": len(frames),
+        "computed": report.computed,
+        "kept": len(frames) - report.computed,
+        "seconds": round(report.seconds, 3),
+        "model": report.manifest.model_hash,
+        "settings": report.manifest.settings,
+        "warnings": warnings,
+        "outputs": {"predictions": str(report.folder)},
+    }
 
 
 def _check_place(source: MediaSource, frame: int, x: int, y: int) -> None:

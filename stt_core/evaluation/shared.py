@@ -76,9 +76,11 @@ class TimedNetwork(Network):
         self._is_steady = len(memory) == self.key_frames
         return decoded
 
-    def finish(self, decoded: Decoded, size: tuple[int, int]) -> Segmentation:
+    def finish(
+        self, decoded: Decoded, size: tuple[int, int], *, entropy: bool = False
+    ) -> Segmentation:
         finish = super().finish
-        segmentation, taken = timed(self, lambda: finish(decoded, size))
+        segmentation, taken = timed(self, lambda: finish(decoded, size, entropy=entropy))
         if self._is_steady and self._finished >= WARM_UP:
             self.times[self._finished] = self._spent + taken
         self._finished += 1

@@ -1,0 +1,1 @@
+"""What a person does with a project: segment it, export it, import into it, show it, check it."""

@@ -1,0 +1,101 @@
+"""What is in a project, as plain values, and whether all of it is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stt_core.errors import FormatError, OutputError
+from stt_core.project.checking import Finding
+from stt_core.project.frames import REVIEWS
+from stt_core.project.manifest import MediaEntry
+from stt_core.project.prediction_folders import PredictionSet
+from stt_core.project.predictions.manifest import NAME as MANIFEST_NAME
+from stt_core.project.predictions.reader import PredictionReader
+from stt_core.project.predictions.repair import repair as mend
+from stt_core.project.store import Project
+from stt_core.workflow.stored import model_name
+
+
+def project_facts(project: Project) -> dict[str, object]:
+    """Classes, media with their labels and review states, and predictions."""
+    pixels = project.notes.all_pixels()
+    return {
+        "project": str(project.folder),
+        "id": project.manifest.id,
+        "classes": [
+            {"name": c.name, "color": list(c.color), "pixels": int(pixels[i])}
+            for i, c in enumerate(project.classes)
+        ],
+        "media": [_medium_facts(project, entry) for entry in project.media],
+        "predictions": [_set_facts(project, each) for each in project.predictions.all()],
+        "cache_bytes": project.predictions.bytes(),
+    }
+
+
+def check_all(project: Project, *, repair: bool) -> Iterator[Finding]:
+    """Verify labels, media and every stored prediction; yield what is wrong as it is found.
+
+    Raises:
+        ProjectError: something is to be repaired, and the project is read-only.
+    """
+    yield from project.check(repair=repair)
+    for each in project.predictions.all():
+        if (each.path / MANIFEST_NAME).exists():  # else no frame was written yet
+            yield from _check_set(each, repair=repair)
+
+
+def _medium_facts(project: Project, entry: MediaEntry) -> dict[str, object]:
+    path = project.media_path(entry.id)
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "kind": entry.kind,
+        "path": None if path is None else str(path),
+        "frames": entry.frames,
+        "size": [entry.width, entry.height],
+        "labelled": len(project.labelled(entry.id)),
+        "painted": len(project.painted(entry.id)),
+        "review": {
+            state: len(project.notes.frames_in(entry.id, state))
+            for state in REVIEWS
+            if state != "todo"  # which is all the others
+        },
+    }
+
+
+def _set_facts(project: Project, each: PredictionSet) -> dict[str, object]:
+    of = next((e.id for e in project.media if e.hash == each.key.media_hash), None)
+    facts: dict[str, object] = {
+        "folder": str(each.path),
+        "media": of,
+        "model": model_name(each.key.model_hash),
+        "model_hash": each.key.model_hash,
+        "bytes": each.bytes,
+        "stale": list(each.stale([e.hash for e in project.media], None, None)),
+        "frames": 0,
+        "settings": {},
+        "problem": None,
+    }
+    if (each.path / MANIFEST_NAME).exists():
+        try:
+            reader = PredictionReader(each.path)
+        except (FormatError, OutputError) as error:
+            facts["problem"] = str(error)
+        else:
+            settings = reader.manifest.settings
+            facts |= {"frames": len(reader), "settings": settings}
+            if "imported" in settings:
+                facts["model"] = f"{settings['imported']} (imported)"
+    return facts
+
+
+def _check_set(each: PredictionSet, *, repair: bool) -> Iterator[Finding]:
+    try:
+        if repair:
+            for problem in mend(each.path):
+                yield Finding(f"{problem}.", "It was dropped; segment again to have it back.")
+            return
+        for problem in PredictionReader(each.path).verify():
+            yield Finding(f"{problem}.")
+    except (FormatError, OutputError) as error:  # damaged as a whole, or being written
+        yield Finding(str(error))

@@ -1,0 +1,74 @@
+"""What a person says in a word or two: a class list, a range of frames, thresholds of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stt_core.errors import LabelError
+from stt_core.formats.model_file import bundled_models, read_header
+from stt_core.labels import LabelClass, read_classes
+from stt_core.resources import resource_path
+
+_MODEL = ".safetensors"
+
+
+def class_lists() -> dict[str, Path]:
+    """Name and file of each class list that ships with the program."""
+    return {path.stem: path for path in sorted(resource_path("classes").glob("*.json"))}
+
+
+def find_classes(name: str) -> tuple[LabelClass, ...]:
+    """The classes in a JSON file, of a model, or of the shipped list of that name.
+
+    Raises:
+        LabelError: it is none of these.
+        CheckpointError: the model cannot be read.
+    """
+    lists, models = class_lists(), bundled_models()
+    path = Path(name)
+    if name in lists:
+        return read_classes(lists[name])
+    if name in models or path.suffix == _MODEL:
+        return read_header(models.get(name, path)).classes
+    if path.is_file():
+        return read_classes(path)
+    raise LabelError(
+        f"there is no class list {name}: give a JSON file, a model, or one of "
+        f"{', '.join([*lists, *models])}"
+    )
+
+
+def parse_frames(text: str, count: int) -> range:
+    """``A:B`` or ``A:B:STEP``, half-open with optional ends, within `count` frames.
+
+    Raises:
+        ValueError: not of that form, or no frame lies in it.
+    """
+    parts = text.split(":")
+    known = len(parts) in (2, 3) and all(not part or part.isdecimal() for part in parts)
+    first, last, step = [*parts, "", ""][:3]
+    if not known or (step and not int(step)):
+        raise ValueError(f"'{text}' is not a range of frames: say A:B, A: or :B, as in 0:100")
+    frames = range(int(first or 0), min(int(last or count), count), int(step or 1))
+    if not frames:
+        raise ValueError(f"the range {text} holds no frame: the medium has frames 0 to {count - 1}")
+    return frames
+
+
+def parse_shares(texts: Sequence[str]) -> dict[str, float]:
+    """``NAME=P`` of each class.
+
+    Raises:
+        ValueError: one is not of that form.
+    """
+    shares = {}
+    for text in texts:
+        name, _, share = text.rpartition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError:
+            name = ""
+        if not name:
+            raise ValueError(f"'{text}' is not a threshold: say CLASS=P, as in road=0.9")
+    return shares

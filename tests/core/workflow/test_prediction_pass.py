@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stt_core.engine import Engine
+from stt_core.errors import CheckpointError, ProjectError
+from stt_core.media.source import open_media
+from stt_core.network import Network
+from stt_core.preprocess import to_segmentation
+from stt_core.project.prediction_folders import PredictionFolders
+from stt_core.project.predictions.flicker import flicker_between
+from stt_core.project.predictions.reader import PredictionReader
+from stt_core.project.store import Project
+from stt_core.workflow.prediction_pass import PassOptions, PassReport, PassStep, predict_media
+from tests.core.models import checkpoint, pspnet_config
+from tests.core.workflow.material import (
+    CLASSES,
+    FRAMES,
+    HEIGHT,
+    WIDTH,
+    network,
+    write_model,
+    write_video,
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pass")
+
+
+@pytest.fixture(scope="module")
+def clip(place: Path) -> Path:
+    return write_video(place / "clip.mp4")
+
+
+@pytest.fixture(scope="module")
+def net(place: Path) -> Network:
+    return network(write_model(place / "small.safetensors"))
+
+
+def run(
+    net: Network, clip: Path, project: Path, frames: range = range(FRAMES), **options: bool
+) -> tuple[PassReport, list[PassStep]]:
+    steps, told = [], []
+    with open_media(clip) as media:
+        chosen = PassOptions(frames=frames, **options)
+        passing = predict_media(net, media, PredictionFolders(project), chosen)
+        while True:
+            try:
+                steps.append(next(passing))
+            except StopIteration as end:
+                told.append(end.value)
+                return told[0], steps
+
+
+def stored(folder: Path) -> Iterator[tuple[bytes, bytes, float, float]]:
+    """All that is stored of each frame, as it was written."""
+    reader = PredictionReader(folder)
+    for frame in reader.frames.tolist():
+        yield (
+            reader.labels(frame).tobytes(),
+            reader.confidence(frame).tobytes(),
+            float(reader.entropy[frame]),
+            float(np.nan_to_num(reader.flicker[frame], nan=-1)),
+        )
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(net: Network, clip: Path, place: Path) -> Path:
+    return run(net, clip, place / "uninterrupted")[0].folder
+
+
+def test_a_pass_stores_what_the_engine_says(net: Network, clip: Path, uninterrupted: Path) -> None:
+    reader = PredictionReader(uninterrupted)
+    assert reader.frames.tolist() == list(range(FRAMES))
+    assert reader.manifest.model_hash == net.sha256
+    with open_media(clip) as media:
+        engine = Engine(net, media)
+        for frame in (0, 1, FRAMES - 1):
+            said = engine.segment(frame)
+            np.testing.assert_array_equal(reader.labels(frame), said.labels)
+            np.testing.assert_array_equal(reader.confidence(frame), said.confidence)
+
+
+def test_flicker_compares_with_the_frame_before(clip: Path, uninterrupted: Path) -> None:
+    reader = PredictionReader(uninterrupted)
+    assert np.isnan(reader.flicker[0])
+    with open_media(clip) as media:
+        for frame in (1, 7):
+            images = media[frame - 1].image, media[frame].image
+            maps = reader.labels(frame - 1), reader.labels(frame)
+            expected = flicker_between(images[0], maps[0], images[1], maps[1])
+            assert reader.flicker[frame] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_entropy_is_that_of_the_enlarged_probabilities(align: bool) -> None:
+    logits = torch.randn(1, 5, 4, 6, generator=torch.Generator().manual_seed(0)) * 4
+    found = to_segmentation(logits, (32, 48), align_corners=align, entropy=True)
+    full = torch.nn.functional.interpolate(
+        logits.double(), (32, 48), mode="bilinear", align_corners=align
+    )
+    p = full.softmax(1).numpy()
+    assert found.entropy == pytest.approx(-(p * np.log(p)).sum(1).mean(), abs=1e-5)
+    plain = to_segmentation(logits, (32, 48), align_corners=align)
+    assert plain.entropy is None
+    np.testing.assert_array_equal(plain.labels, found.labels)
+    np.testing.assert_array_equal(plain.confidence, found.confidence)
+
+
+def test_the_entropy_of_certainty_is_not_below_0() -> None:
+    logits = torch.zeros(1, 3, 2, 2)
+    logits[:, 0] = 200
+    found = to_segmentation(logits, (8, 8), align_corners=False, entropy=True)
+    assert found.entropy == 0
+
+
+@pytest.mark.parametrize("stop", [1, 5])
+def test_a_pass_that_was_stopped_goes_on_to_the_same_result(
+    stop: int, net: Network, clip: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    with open_media(clip) as media:
+        options = PassOptions(frames=range(FRAMES))
+        steps = predict_media(net, media, PredictionFolders(tmp_path), options)
+        seen = [next(steps).frame for _ in range(stop)]
+        steps.close()
+    report, told = run(net, clip, tmp_path)
+    assert seen == list(range(stop))
+    assert report.computed <= FRAMES - stop
+    assert len(told) == report.computed
+    assert told[-1].done == told[-1].total == FRAMES
+    assert list(stored(report.folder)) == list(stored(uninterrupted))
+
+
+def test_ranges_in_any_order_come_to_the_same_result(
+    net: Network, clip: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    for frames in (range(7, 9), range(2, 3), range(FRAMES)):
+        report, _ = run(net, clip, tmp_path, frames)
+    assert report.computed == FRAMES - 3
+    assert list(stored(report.folder)) == list(stored(uninterrupted))
+    assert run(net, clip, tmp_path)[0].computed == 0
+
+
+def test_a_pass_works_while_another_has_the_project_open(
+    net: Network, clip: Path, tmp_path: Path
+) -> None:
+    with Project.create(tmp_path / "p", CLASSES, [clip]) as window:
+        assert window.read_only is None
+        report, _ = run(net, clip, tmp_path / "p", range(2))
+        assert [each.path for each in window.predictions.all()] == [report.folder]
+        assert len(PredictionReader(report.folder)) == 2
+
+
+def test_two_passes_of_the_same_are_refused(net: Network, clip: Path, tmp_path: Path) -> None:
+    with open_media(clip) as media:
+        options = PassOptions(frames=range(FRAMES))
+        first = predict_media(net, media, PredictionFolders(tmp_path), options)
+        next(first)
+        with pytest.raises(ProjectError, match="is being written by"):
+            run(net, clip, tmp_path)
+        first.close()
+
+
+def test_other_settings_are_other_predictions(net: Network, clip: Path, tmp_path: Path) -> None:
+    kinds: list[dict[str, bool]] = [{}, {"cuts": False}, {"probabilities": True}]
+    folders = {run(net, clip, tmp_path, range(1), **kind)[0].folder for kind in kinds}
+    assert len(folders) == 3
+
+
+def test_probabilities_and_features_are_kept(net: Network, clip: Path, tmp_path: Path) -> None:
+    report, _ = run(net, clip, tmp_path, range(3), probabilities=True, features=True)
+    reader = PredictionReader(report.folder)
+    assert report.manifest.features is not None
+    assert reader.features(2).shape == report.manifest.features
+    with open_media(clip) as media:
+        first = net.encode(media[0].image)
+    assert first.key is not None
+    np.testing.assert_allclose(reader.features(0), first.key[0], rtol=1e-2, atol=1e-2)
+    expected = net.decode(first, []).logits[0].softmax(0)
+    np.testing.assert_allclose(reader.probabilities(0), expected, atol=1e-3)
+
+
+def test_a_model_without_projections_has_no_features(clip: Path, tmp_path: Path) -> None:
+    plain = Network(checkpoint(pspnet_config()), device="cpu", precision="fp32")
+    with pytest.raises(CheckpointError, match="leave --features out"):
+        run(plain, clip, tmp_path, range(1), features=True)
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_what_a_killed_beginning_left_is_removed(
+    net: Network, clip: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "predictions" / uninterrupted.name
+    folder.mkdir(parents=True)
+    (folder / ".key.abc.json").write_text("{")
+    report, _ = run(net, clip, tmp_path, range(1))
+    assert report.folder == folder
+    assert not list(folder.glob(".*"))
+    assert report.manifest.height == HEIGHT
+    assert report.manifest.width == WIDTH
