@@ -323,7 +323,7 @@ def _pass_rows(window: MainWindow, seconds: float) -> list[Row]:
         heart = Heartbeat(window)
         window.controller.run_pass()
         heart.start()
-        serve(window.controller.job_finished, milliseconds=round(1000 * seconds))
+        serve(window.controller.whole_pass.job_finished, milliseconds=round(1000 * seconds))
         gaps = heart.gaps()
         window.controller.cancel_pass()
         person.open(resource_path(SAMPLE_CLIP))

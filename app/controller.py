@@ -6,28 +6,47 @@ slots. Heavy work goes to jobs; results come back here, on the GUI thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
-import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.facts import MediaFacts, ModelChoice, ModelFacts, Session
+from app.desk import is_project
+from app.facts import (
+    MediaFacts,
+    ModelChoice,
+    ModelFacts,
+    Notice,
+    PassKey,
+    ProjectFacts,
+    Session,
+    ShownPrediction,
+)
 from app.jobs import Jobs, Lane, Slot
+from app.lanes import DecodeLane, InferLane, SetUp
 from app.painting import Painting
+from app.predictions import Predictions
+from app.settings import own_project
+from app.training import Training
+from app.whole_pass import WholePass
 from stt_core.cache import ByteCache
 from stt_core.config import Precision
-from stt_core.errors import MediaError
 from stt_core.media.frame import Frame
-from stt_core.media.source import MediaSource, media_hash, open_media
-from stt_core.results import LookBack, Prediction
 
 FRAME_BYTES = 256 << 20
-PREDICTION_BYTES = 512 << 20
-PASS_JOB = "pass"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which medium of which project is to be shown, and what of it."""
+
+    project: ProjectFacts | None = None
+    """None for a bare medium."""
+    media_id: str = ""
+    frame: int = 0
+    query: Query | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,56 +70,92 @@ class Controller(QObject):
     model_changed = Signal(object)  # ModelFacts
     model_loading = Signal(str)  # its name
     devices_changed = Signal(object)  # tuple[str, ...]
+    medium_missing = Signal(object)  # MediumFacts
     frame_changed = Signal(object)  # Frame
     frame_wanted = Signal(int, float)  # index, seconds: before its picture is there
-    prediction_changed = Signal(object)  # Prediction, or None while there is none
+    prediction_changed = Signal(object)  # ShownPrediction, or None while there is none
     look_changed = Signal(object)  # LookBack, or None when nothing is inspected
     predicted_changed = Signal(object)  # bool [frames]
     playing_changed = Signal(bool)
-    job_started = Signal(str, str)  # id, title
-    job_updated = Signal(str, int, int, str)  # id, done, total, text
-    job_finished = Signal(str, str, bool)  # id, text, whether it went well
+    noticed = Signal(object)  # Notice
     said = Signal(str)  # for the status bar
 
     def __init__(self, jobs: Jobs, make_session: Callable[[], Session]) -> None:
         super().__init__()
         self._jobs = jobs
-        self._make_session = make_session
-        # these four are touched on the INFER lane only
-        self._session: Session | None = None
-        self._session_media: MediaFacts | None = None
-        self._session_choice: ModelChoice | None = None
-        self._session_model: ModelFacts | None = None
-        self._reader: MediaSource | None = None  # used on the DECODE lane only
+        self._decoder = DecodeLane()  # used on the DECODE lane only
+        self._infer = InferLane(make_session)  # on the INFER lane only
         self.painting = Painting(jobs, self)
+        self.training = Training(jobs, self)
+        self.whole_pass = WholePass(jobs, self._infer.run_pass, self)
+        self.predictions = Predictions(jobs, self._decoder, self._infer, self)
         self.media: MediaFacts | None = None
         self.model: ModelFacts | None = None
         self.choice = self._choice_in_use = ModelChoice("")
         self.frame = 0
         self.query: Query | None = None
-        self._wanted_first: tuple[int, Query | None] = (0, None)
         self._frames: ByteCache[Frame] = ByteCache(FRAME_BYTES)
-        self._predictions: ByteCache[Prediction] = ByteCache(PREDICTION_BYTES)
-        self._predicted = np.zeros(0, np.bool_)
-        self._pass_begun = 0.0
+        self._key: PassKey | None = None
+        self._closed = False
         self._clock = QTimer(self)
         self._clock.timeout.connect(self._on_tick)
         jobs.failed.connect(self._on_failed)
+        self.painting.failed.connect(jobs.failed)
+        self.training.failed.connect(jobs.failed)
+        self.painting.place_wanted.connect(self.go_to)
+        self.predictions.failed.connect(jobs.failed)
+        self.predictions.changed.connect(self.prediction_changed)
+        self.predictions.changed.connect(self._prefetch)
+        self.predictions.present_changed.connect(self.predicted_changed)
+        self.predictions.noticed.connect(self.noticed)
+        self.predictions.looked_up.connect(self._show_again)
+        self.whole_pass.stored.connect(self.predictions.take_stored)
 
     # What the person does.
 
     def open(self, path: Path, *, frame: int = 0, query: Query | None = None) -> None:
-        """Open a video or an image folder, and show a frame of it."""
+        """Open a project, a video or an image folder, and show a frame of it."""
         self.pause()
         self.cancel_pass()
-        self._wanted_first = (frame, query)
         self.said.emit(f"Opening {path.name} ...")
-        self._jobs.start(
-            Lane.DECODE,
-            Slot.SETUP,
-            partial(self._open_reader, path),
-            on_done=self._on_opened,
-        )
+        if is_project(path):
+            show = partial(self._on_project, frame, query)
+            self.painting.open_project(path, on_done=show)
+        else:
+            self._open_medium(path, Place(frame=frame, query=query))
+
+    def open_medium(self, media_id: str, frame: int = 0) -> None:
+        """Turn to another medium of the open project."""
+        project = self.painting.project
+        if project is None:
+            return
+        self.pause()
+        self.cancel_pass()
+        medium = next(m for m in project.media if m.id == media_id)
+        if medium.path is None:
+            self.medium_missing.emit(medium)
+        else:
+            self._open_medium(medium.path, Place(project, media_id, frame))
+
+    def go_to(self, media_id: str, frame: int) -> None:
+        """Go to a frame, perhaps of another medium of the project."""
+        if media_id == self.painting.medium:
+            self.show_frame(frame)
+        else:
+            self.open_medium(media_id, frame)
+
+    def save_project_as(self, folder: Path) -> None:
+        """Copy the project, or make one of the bare medium, and go on there."""
+        self.cancel_pass()
+        self.painting.save_as(folder, self._on_saved_as)
+
+    def relink(self, media_id: str, path: Path) -> None:
+        """Say where a missing medium is, or a folder to search; and show it."""
+        self.painting.relink(media_id, path, partial(self._on_relinked, media_id))
+
+    def search_media(self, folder: Path) -> None:
+        """Look for all missing media below a folder."""
+        self.painting.search(folder, partial(self._on_relinked, ""))
 
     def load_model(self, choice: ModelChoice) -> None:
         """Compute with another model, device or precision from here on."""
@@ -129,7 +184,7 @@ class Controller(QObject):
         self.frame = min(max(0, index), self.media.frames - 1)
         self.frame_wanted.emit(self.frame, self._seconds(self.frame))
         self._show_picture()
-        self._show_prediction()
+        self.predictions.show(self.frame)
         self._look_again()
         self.painting.show(self.frame)
 
@@ -171,151 +226,145 @@ class Controller(QObject):
         self.look_changed.emit(None)
 
     def run_pass(self) -> None:
-        """Segment every frame that has no prediction yet, the shown one and those after first."""
-        if self.media is None or self.model is None:
+        """Segment every frame that is not stored yet, the shown one and those after first."""
+        folder = self._store_folder()
+        if self.media is None or self.model is None or folder is None:
             self.said.emit("Open a video and choose a model first.")
             return
-        order = [*range(self.frame, self.media.frames), *range(self.frame)]
-        missing = tuple(i for i in order if not self._predicted[i])
+        missing = int((~self.predictions.stored).sum())
         if not missing:
             self.said.emit("Every frame is segmented already.")
             return
-        self._pass_begun = perf_counter()
-        self.job_started.emit(PASS_JOB, f"Segment {self.media.path.name}")
-        told = partial(self._on_pass_step, len(missing))
-        done = {"count": 0}
-        self._jobs.start(
-            Lane.INFER,
-            Slot.PASS,
-            partial(self._infer_pass, missing),
-            on_step=lambda p: told(p, done),
-            on_done=lambda _: self.job_finished.emit(PASS_JOB, "done", True),
-            on_failed=self._on_pass_failed,
-        )
-        self.job_updated.emit(PASS_JOB, 0, len(missing), "starting")
+        runs = (range(self.frame, self.media.frames), range(self.frame))
+        title = f"Segment {self.media.path.name}"
+        self.whole_pass.start(title, folder, tuple(run for run in runs if run), missing)
 
     def cancel_pass(self) -> None:
-        self._jobs.cancel(Lane.INFER, Slot.PASS)
-        if self._pass_begun:
-            self._pass_begun = 0.0
-            self.job_finished.emit(PASS_JOB, "cancelled; what was done is kept", True)
+        self.whole_pass.cancel()
 
     def fine_tune(self) -> None:
         """Train on what is painted, in a process of its own, and then compute with the result."""
-        if self.media is None or self.model is None:
+        project = self.painting.project
+        if self.media is None or self.model is None or project is None:
             self.said.emit("Open a video and choose a model first.")
             return
-        self.painting.fine_tune(self.media, self.model, on_model=self.choose_model)
+        # a project that cannot be written gets no runs either
+        folder = project.folder if project.read_only is None else own_project(self.media.sha256)
+        self.training.start(
+            folder / "runs", self.painting.snapshot, self.model, on_model=self.choose_model
+        )
 
     def close(self) -> None:
         """Stop everything and wait for it."""
+        if self._closed:
+            return
+        self._closed = True
         self.pause()
+        self.painting.close()
         self._jobs.shutdown()
-
-    # On the DECODE lane, which alone touches the reader.
-
-    def _open_reader(self, path: Path) -> Generator[None, None, MediaFacts]:
-        yield
-        reader = open_media(path)
-        if self._reader is not None:
-            self._reader.close()
-        self._reader = reader
-        return MediaFacts(
-            path,
-            len(reader),
-            reader.width,
-            reader.height,
-            reader.fps,
-            media_hash(path),
-            reader.warnings,
-        )
-
-    def _decode(self, index: int) -> Generator[Frame, None, None]:
-        if self._reader is None:
-            raise MediaError("no video is open")
-        yield self._reader[index]
-
-    # On the INFER lane, which alone touches the session.
-
-    def _infer_set_up(
-        self, choice: ModelChoice, media: MediaFacts | None
-    ) -> Generator[None, None, tuple[ModelFacts, tuple[str, ...]]]:
-        """Bring the session to this model and medium; only what differs is done."""
-        session = self._made()
-        if media is not None and media != self._session_media:
-            yield from session.open(media.path)
-            self._session_media = media
-        if self._session_model is None or choice != self._session_choice:
-            yield from session.load(choice)
-            self._session_choice = choice
-        self._session_model = yield from session.settle()
-        return self._session_model, (yield from session.devices())
-
-    def _infer(self, index: int) -> Generator[None, None, Prediction]:
-        return (yield from self._made().predict(index))
-
-    def _infer_look(self, index: int, query: Query) -> Generator[None, None, LookBack]:
-        return (yield from self._made().inspect(index, query.x, query.y, query.force))
-
-    def _infer_pass(self, frames: tuple[int, ...]) -> Generator[Prediction | None, None, None]:
-        yield from self._made().run_pass(frames)
-
-    def _made(self) -> Session:
-        if self._session is None:
-            self._session = self._make_session()
-        return self._session
 
     # Back on the GUI thread.
 
-    def _on_opened(self, media: MediaFacts) -> None:
+    def _open_medium(self, path: Path, place: Place) -> None:
+        self._jobs.start(
+            Lane.DECODE,
+            Slot.SETUP,
+            partial(self._decoder.open, path),
+            on_done=partial(self._on_opened, place),
+        )
+
+    def _on_project(self, frame: int, query: Query | None, project: ProjectFacts) -> None:
+        """Show the first medium that is there, or that there is none."""
+        there = [m for m in project.media if m.path is not None]
+        if there:
+            path = there[0].path
+            assert path is not None
+            self._open_medium(path, Place(project, there[0].id, frame, query))
+        elif project.media:
+            self.medium_missing.emit(project.media[0])
+        else:
+            text = f"{project.name} has no media. Add some with 'stt-studio project add'."
+            self.noticed.emit(Notice("media", text))
+
+    def _on_saved_as(self, project: ProjectFacts) -> None:
+        medium = self.painting.medium or project.media[0].id
+        self.painting.medium = medium
+        self.painting.use(project)
+        self.said.emit(f"Saved as {project.folder}; the work goes on there.")
+        self._look_up()
+
+    def _on_relinked(self, media_id: str, project: ProjectFacts) -> None:
+        self.painting.use(project)
+        self.noticed.emit(Notice("media", ""))
+        if media_id:
+            self.open_medium(media_id)
+
+    def _on_opened(self, place: Place, media: MediaFacts) -> None:
         self._frames.clear()
-        self._forget_predictions(media.frames)
+        self.predictions.begin(media.frames)
         self.media = media
         self.query = None
         self.media_changed.emit(media)
         self.look_changed.emit(None)
-        self.painting.open(media)
+        if place.project is None:
+            self.painting.open_own(media)
+        else:
+            self.painting.open_medium(place.project, place.media_id, media)
         size = f"{media.width}x{media.height}"
         opened = f"{media.path.name}: {media.frames} frames, {size}, {media.fps:.2f} fps"
         self.said.emit("  ".join([opened, *media.warnings]))
         if self.choice.name:
             self._set_up()
-        frame, query = self._wanted_first
-        self.query = query
-        self.show_frame(frame)
+        self.query = place.query
+        self.show_frame(place.frame)
 
     def _set_up(self) -> None:
         """Ask for the model and the medium that are wanted now; a newer wish replaces this one."""
         self._jobs.start(
             Lane.INFER,
             Slot.SETUP,
-            partial(self._infer_set_up, self.choice, self.media),
+            partial(self._infer.set_up, self.choice, self.media),
             on_done=partial(self._on_set_up, self.choice),
             on_failed=self._on_set_up_failed,
         )
 
-    def _on_set_up(self, choice: ModelChoice, loaded: tuple[ModelFacts, tuple[str, ...]]) -> None:
-        self._choice_in_use = choice
-        facts, devices = loaded
-        self.devices_changed.emit(devices)
-        if facts != self.model:
-            self._use(facts)
+    def _on_set_up(self, choice: ModelChoice, ready: SetUp) -> None:
+        self._choice_in_use, self._key = choice, ready.key
+        self.devices_changed.emit(ready.devices)
+        if ready.model != self.model:
+            self._use(ready.model)
+        self._look_up()
 
     def _on_set_up_failed(self, error: Exception) -> None:
         """Stay with the model there was."""
         self.choice = self._choice_in_use
         if self.model is not None:
             self.model_changed.emit(self.model)
+        self._look_up()
         self._jobs.failed.emit(error)
 
     def _use(self, model: ModelFacts) -> None:
         self.model = model
-        self._forget_predictions(self.media.frames if self.media else 0)
+        self.predictions.begin(self.media.frames if self.media else 0)
         self.painting.set_classes(model.classes)
         self.model_changed.emit(model)
         if model.notes:
             self.said.emit("  ".join(model.notes))
-        if self.media is not None:
+
+    def _store_folder(self) -> Path | None:
+        """The folder of the project, or of what will be that of a bare medium."""
+        if self.painting.project is not None:
+            return self.painting.project.folder
+        return None if self.media is None else own_project(self.media.sha256)
+
+    def _look_up(self) -> None:
+        """Find out what is stored, and then show the frame."""
+        if self.media is not None and self.model is not None:
+            key = self._key if self._key and self._key.media_hash == self.media.sha256 else None
+            self.predictions.look_up(self._store_folder(), key)
+
+    def _show_again(self) -> None:
+        if self.media is not None and self.model is not None:
             self.show_frame(self.frame)
 
     def _show_picture(self) -> None:
@@ -325,25 +374,15 @@ class Controller(QObject):
             self.frame_changed.emit(cached)
             return
         self._jobs.start(
-            Lane.DECODE, Slot.FRAME, partial(self._decode, self.frame), on_step=self._on_frame
+            Lane.DECODE,
+            Slot.FRAME,
+            partial(self._decoder.decode, self.frame),
+            on_step=self._on_frame,
         )
 
-    def _show_prediction(self) -> None:
-        cached = self._predictions.get(self.frame)
-        self.prediction_changed.emit(cached)
-        if cached is not None:
-            self._jobs.cancel(Lane.INFER, Slot.PREDICTION)
-            self._prefetch()
-        elif self.model is not None:
-            self._jobs.start(
-                Lane.INFER,
-                Slot.PREDICTION,
-                partial(self._infer, self.frame),
-                on_done=self._on_prediction,
-            )
-
     def _look_again(self) -> None:
-        if self.query is None or self.model is None or self._clock.isActive():
+        query = self.query
+        if query is None or self.model is None or self._clock.isActive():
             return
         if self.model.heads == 0:
             self.said.emit("This model reads no key frames: there is no attention to inspect.")
@@ -351,24 +390,21 @@ class Controller(QObject):
         self._jobs.start(
             Lane.INFER,
             Slot.INSPECTION,
-            partial(self._infer_look, self.frame, self.query),
+            partial(self._infer.look, self.frame, query.x, query.y, query.force),
             on_done=self.look_changed.emit,
         )
 
-    def _prefetch(self) -> None:
+    def _prefetch(self, shown: ShownPrediction | None) -> None:
+        """Have the next picture ready, once nothing more urgent is left to do."""
         after = self.frame + 1
-        if self.media is None or self.model is None or after >= self.media.frames:
+        if shown is None or self.media is None or after >= self.media.frames:
             return
         if after not in self._frames:
             self._jobs.start(
-                Lane.DECODE, Slot.PREFETCH, partial(self._decode, after), on_step=self._keep_frame
-            )
-        if after not in self._predictions:
-            self._jobs.start(
-                Lane.INFER,
+                Lane.DECODE,
                 Slot.PREFETCH,
-                partial(self._infer, after),
-                on_done=self._keep_prediction,
+                partial(self._decoder.decode, after),
+                on_step=self._keep_frame,
             )
 
     def _on_frame(self, frame: Frame) -> None:
@@ -376,44 +412,8 @@ class Controller(QObject):
         if frame.index == self.frame:
             self.frame_changed.emit(frame)
 
-    def _on_prediction(self, prediction: Prediction) -> None:
-        self._keep_prediction(prediction)
-        if prediction.frame == self.frame:
-            self.prediction_changed.emit(prediction)
-            self._prefetch()
-
-    def _on_pass_step(self, total: int, prediction: Prediction, done: dict[str, int]) -> None:
-        self._keep_prediction(prediction)
-        done["count"] += 1
-        if prediction.frame == self.frame:
-            self.prediction_changed.emit(prediction)
-        spent = max(1e-6, perf_counter() - self._pass_begun)
-        fps = done["count"] / spent
-        left = (total - done["count"]) / fps
-        text = f"{fps:.1f} fps, {left:.0f} s left"
-        self.job_updated.emit(PASS_JOB, done["count"], total, text)
-        if done["count"] == total:
-            self._pass_begun = 0.0
-
-    def _on_pass_failed(self, error: Exception) -> None:
-        self._pass_begun = 0.0
-        self.job_finished.emit(PASS_JOB, str(error), False)
-
     def _keep_frame(self, frame: Frame) -> None:
         self._frames.put(frame.index, frame, frame.image.nbytes)
-
-    def _keep_prediction(self, prediction: Prediction) -> None:
-        gone = self._predictions.put(prediction.frame, prediction, prediction.nbytes)
-        self._predicted[gone] = False
-        self._predicted[prediction.frame] = True
-        self.predicted_changed.emit(self._predicted)
-
-    def _forget_predictions(self, frames: int) -> None:
-        for slot in (Slot.PREDICTION, Slot.PREFETCH, Slot.INSPECTION):
-            self._jobs.cancel(Lane.INFER, slot)
-        self._predictions.clear()
-        self._predicted = np.zeros(frames, np.bool_)
-        self.predicted_changed.emit(self._predicted)
 
     def _on_tick(self) -> None:
         # the picture of this frame is awaited rather than skipped

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal
 
-from app.facts import MediaFacts, ModelFacts
+from app.facts import (
+    MediaFacts,
+    ModelFacts,
+    ProjectFacts,
+    ShownPrediction,
+    StoredPrediction,
+)
 from app.views.canvas import MAX_RADIUS, MIN_RADIUS, Canvas, Tool
 from app.views.classes import ClassPanel
 from app.views.inspector import Inspector
@@ -26,6 +32,8 @@ _NO_QUERY = "Press Q and click a pixel to see where it looked"
 class Display(QObject):
     """Keeps the newest frame, prediction and look-back, and draws them on the views."""
 
+    selection_wanted = Signal()  # a layer is shown that stored predictions lack
+
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.top_bar = TopBar()
@@ -36,9 +44,10 @@ class Display(QObject):
         self.inspector = Inspector()
         self.status = StatusLine()
         self._media: MediaFacts | None = None
-        self._names: tuple[LabelClass, ...] = ()
+        self._names: tuple[LabelClass, ...] = ()  # of the model
+        self._paints: tuple[LabelClass, ...] = ()  # of the project, where it has any
         self._frame: Frame | None = None
-        self._prediction: Prediction | None = None
+        self._prediction: ShownPrediction | None = None
         self._look: LookBack | None = None
         self._head: int | None = None
         self._per_frame = False
@@ -75,14 +84,20 @@ class Display(QObject):
 
     def show_model(self, model: ModelFacts) -> None:
         self._names = model.classes
-        self.classes.set_classes(model.classes)
+        self._list_classes()
         self.inspector.set_classes(model.classes)
         self.key_strip.set_capacity(model.key_frames if model.heads else 0)
         self.top_bar.set_key_frames(model.key_frames, enabled=model.heads > 0)
         self.status.show_device(f"{model.device}  {model.precision}", _agreement(model))
         self._head = None
         self._color()
-        self._on_class(min(self._class, len(model.classes) - 1))
+
+    def show_project(self, project: ProjectFacts) -> None:
+        """Paint with a project's classes; those of the model until it has any."""
+        if project.classes != self._paints:
+            self._paints = project.classes
+            self._list_classes()
+            self._color()
 
     def show_place(self, index: int, seconds: float) -> None:
         self.timeline.show_frame(index, seconds)
@@ -94,11 +109,13 @@ class Display(QObject):
         if self._look is not None and self._look.frame != frame.index:
             self.canvas.mark_query(self._look.box)
 
-    def show_prediction(self, prediction: Prediction | None) -> None:
+    def show_prediction(self, prediction: ShownPrediction | None) -> None:
         self._prediction = prediction
         self.canvas.show_labels(None if prediction is None else prediction.labels)
         self._draw_layer()
-        if prediction is not None:
+        if isinstance(prediction, StoredPrediction):
+            self.status.show_speed("stored prediction")
+        elif prediction is not None:
             self.status.show_speed(_speed(prediction.timings))
 
     def show_look(self, look: LookBack | None) -> None:
@@ -159,17 +176,29 @@ class Display(QObject):
     def choose_class(self, number: int) -> None:
         """Paint with the class of a number key: 1 is the first class, 0 is void."""
         chosen = VOID if number == 0 else number - 1
-        if chosen == VOID or chosen < len(self._names):
+        if chosen == VOID or chosen < len(self._painted_with):
             self.classes.choose_class(chosen)
             self._on_class(chosen)
+
+    @property
+    def _painted_with(self) -> tuple[LabelClass, ...]:
+        return self._paints or self._names
+
+    def _list_classes(self) -> None:
+        classes = self._painted_with
+        self.classes.set_classes(classes)
+        chosen = self._class if self._class == VOID else min(self._class, len(classes) - 1)
+        self.classes.choose_class(max(0, chosen))
+        self._on_class(max(0, chosen))
 
     def _on_class(self, chosen: int) -> None:
         self._class = chosen
         self._set_brush()
 
     def _set_brush(self) -> None:
-        known = self._class < len(self._names)
-        color = self._names[self._class].color if known else _VOID_COLOR
+        classes = self._painted_with
+        known = self._class < len(classes)
+        color = classes[self._class].color if known else _VOID_COLOR
         self.canvas.set_brush(self._radius, self._class, color)
 
     def _on_normalisation(self, per_frame: bool) -> None:
@@ -187,17 +216,21 @@ class Display(QObject):
     def _color(self) -> None:
         table = palette_rgba(self._names)
         alpha = round(255 * self.classes.opacity_slider.value() / 100)
-        visible = self.classes.visible_classes()
+        listed = zip(self._painted_with, self.classes.visible_classes(), strict=True)
+        hidden = {c.name for c, shown in listed if not shown}
+        visible = [c.name not in hidden for c in self._names]
         table[: len(visible), 3] = np.where(visible, alpha, 0)
         self.canvas.set_label_table(table)
-        painted = palette_rgba(self._names)
+        painted = palette_rgba(self._painted_with)
         painted[painted[:, 3] > 0, 3] = _PAINTED_ALPHA
         painted[VOID] = (*_VOID_COLOR, _PAINTED_ALPHA)
         painted[UNLABELLED] = 0
         self.canvas.set_painted_table(painted)
 
     def _draw_layer(self) -> None:
-        if not self._layer or self._prediction is None:
+        if self._layer and isinstance(self._prediction, StoredPrediction):
+            self.selection_wanted.emit()
+        if not self._layer or not isinstance(self._prediction, Prediction):
             self.canvas.show_layer(None)
             return
         size = (self._prediction.labels.shape[0], self._prediction.labels.shape[1])

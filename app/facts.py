@@ -1,11 +1,14 @@
-"""What the two worker lanes tell the controller: plain values, free of torch and of Qt."""
+"""What the lanes tell the window: plain values, free of torch and of Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stt_core.config import Precision
 from stt_core.labels import LabelClass
@@ -55,6 +58,91 @@ class ModelFacts:
     """What a person should know of how it runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class MediumFacts:
+    """A medium of a project."""
+
+    id: str
+    name: str
+    path: Path | None
+    """None where it is missing."""
+    last_seen: str
+    """Where it was when it was seen last."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFacts:
+    """A project that was opened."""
+
+    folder: Path
+    own: bool
+    """Whether the window keeps it for a bare medium, in the user's data folder."""
+    read_only: str | None
+    """A sentence saying why it cannot be changed; None where it can."""
+    classes: tuple[LabelClass, ...]
+    """Those that can be painted; none where the project is made with the first stroke."""
+    media: tuple[MediumFacts, ...]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should know and need not act on at once."""
+
+    topic: str
+    """A newer notice of a topic takes the place of the older."""
+    text: str
+    """A sentence; empty where there is nothing to tell any more."""
+    details: tuple[str, ...] = ()
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SaveState:
+    """How far what was painted is on the disk."""
+
+    state: Literal["none", "saved", "saving", "unsaved", "read-only"]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """A prediction that a pass had written into the store."""
+
+    frame: int
+    labels: NDArray[np.uint8]
+    """``[H, W]`` class of each image pixel."""
+    confidence: NDArray[np.uint8]
+    """``[H, W]`` highest class probability of each image pixel, 255 for 1."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.labels.nbytes + self.confidence.nbytes
+
+
+ShownPrediction = Prediction | StoredPrediction
+
+
+@dataclass(frozen=True, slots=True)
+class PassKey:
+    """What stored predictions must be of to be those that the window would compute."""
+
+    media_hash: str
+    model_hash: str
+    settings: Mapping[str, object]
+    """Those that change labels; what else a store may keep does not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassProgress:
+    """One more frame of a whole-video pass is in the store."""
+
+    frame: int
+
+
 class Session(Protocol):
     """The model at work on a medium. Made and used on the INFER lane only.
 
@@ -70,6 +158,9 @@ class Session(Protocol):
     def open(self, path: Path) -> Generator[None, None, None]:
         """Work on another medium from here on."""
 
+    def pass_key(self) -> PassKey | None:
+        """What a pass would compute now; None without a model or a medium."""
+
     def devices(self) -> Generator[None, None, tuple[str, ...]]:
         """The devices this machine has."""
 
@@ -79,5 +170,7 @@ class Session(Protocol):
     def inspect(self, index: int, x: int, y: int, force: bool) -> Generator[None, None, LookBack]:
         """Where one pixel looked."""
 
-    def run_pass(self, frames: tuple[int, ...]) -> Generator[Prediction | None, None, None]:
-        """Segment frames in order, yielding each."""
+    def run_pass(
+        self, folder: Path, runs: tuple[range, ...]
+    ) -> Generator[PassProgress | None, None, None]:
+        """Segment what is not stored yet of these frames into the store of a project's folder."""

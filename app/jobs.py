@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -30,6 +31,8 @@ Result = TypeVar("Result")
 
 _IN_FLIGHT = 4  # steps a job may be ahead of the screen
 _TERMINATE_MS = 2000
+_SAID_BYTES = 4096
+_BAR = re.compile(rb"\| (\d+)/(\d+) \[")  # as tqdm draws it
 
 
 class Lane(Enum):
@@ -43,11 +46,12 @@ class Slot(IntEnum):
     """Kinds of request, the most urgent first."""
 
     SETUP = 0
-    INSPECTION = 1
-    FRAME = 2
-    PREDICTION = 3
-    PREFETCH = 4
-    PASS = 5
+    LOOKUP = 1  # what is stored of the medium
+    INSPECTION = 2
+    FRAME = 3
+    PREDICTION = 4
+    PREFETCH = 5
+    PASS = 6
 
 
 class Job:
@@ -85,6 +89,7 @@ class Jobs(QObject):
         self._lanes = {lane: _Worker(lane.value, self._arrived.emit) for lane in Lane}
         self._writer = ThreadPoolExecutor(1, "write")
         self._processes: set[Process] = set()
+        self._over = False
 
     def start(
         self,
@@ -110,14 +115,20 @@ class Jobs(QObject):
         self._lanes[lane].cancel(slot)
 
     def write(
-        self, act: Callable[[], Result], *, on_done: Callable[[Result], None] = lambda _: None
+        self,
+        act: Callable[[], Result],
+        *,
+        on_done: Callable[[Result], None] = lambda _: None,
+        on_failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Run a short write on the writer thread, in order; none is ever dropped."""
+        """Run an act on the writer thread, which owns the project; in order, none ever dropped."""
+        fail = on_failed or self.failed.emit
 
         def written(done: Future[Result]) -> None:
             error = done.exception()
             if isinstance(error, Exception):
-                self._arrived.emit(partial(self.failed.emit, error))
+                logger.error("write failed", exc_info=error)
+                self._arrived.emit(partial(fail, error))
             elif error is None:
                 self._arrived.emit(partial(on_done, done.result()))
 
@@ -126,20 +137,22 @@ class Jobs(QObject):
     def run_command(
         self,
         words: list[str],
-        log: Path,
+        log: Path | None,
         *,
-        on_lines: Callable[[list[dict[str, Any]]], None],
         on_done: Callable[[dict[str, Any]], None],
+        on_lines: Callable[[list[dict[str, Any]]], None] = lambda _: None,
+        on_progress: Callable[[int, int], None] = lambda *_: None,
     ) -> Process:
         """Run one of our own commands with --json in a process of its own.
 
         Args:
             words: the command and its arguments.
-            log: a file of JSON lines the command writes as it goes.
-            on_lines: told the new lines of `log`, a few times a second.
+            log: a file of JSON lines the command writes as it goes, where it writes one.
             on_done: told the JSON object the command ended with; `error` in it means failure.
+            on_lines: told the new lines of `log`, a few times a second.
+            on_progress: told how far its progress bar is: done, total.
         """
-        process = Process(words, log, on_lines, on_done, self)
+        process = Process(words, log, on_lines, on_progress, on_done, self)
         self._processes.add(process)
         process.over.connect(partial(self._processes.discard, process))
         return process
@@ -153,9 +166,11 @@ class Jobs(QObject):
         for worker in self._lanes.values():
             worker.join()
         self._writer.shutdown()
+        self._over = True
 
     def _call(self, call: Callable[[], None]) -> None:
-        call()
+        if not self._over:  # nobody is left to be told
+            call()
 
 
 class _Worker:
@@ -268,15 +283,17 @@ class Process(QObject):
     def __init__(
         self,
         words: list[str],
-        log: Path,
+        log: Path | None,
         on_lines: Callable[[list[dict[str, Any]]], None],
+        on_progress: Callable[[int, int], None],
         on_done: Callable[[dict[str, Any]], None],
         parent: QObject,
     ) -> None:
         super().__init__(parent)
         self._log = log
         self._read_to = 0
-        self._on_lines, self._on_done = on_lines, on_done
+        self._on_lines, self._on_progress, self._on_done = on_lines, on_progress, on_done
+        self._said = b""  # the end of what it wrote to stderr
         self._cancelled = False
         self._process = QProcess(self)
         self._process.setProgram(sys.executable)
@@ -297,8 +314,18 @@ class Process(QObject):
 
     def timerEvent(self, _event: object) -> None:
         self._tell_lines()
+        self._hear()
+
+    def _hear(self) -> None:
+        """Read stderr, where progress bars are drawn over and over."""
+        said = self._said + bytes(self._process.readAllStandardError().data())
+        if bars := _BAR.findall(said[len(self._said) :]):
+            self._on_progress(*map(int, bars[-1]))
+        self._said = said[-_SAID_BYTES:]
 
     def _tell_lines(self) -> None:
+        if self._log is None:
+            return
         try:
             with self._log.open("rb") as file:
                 file.seek(self._read_to)
@@ -316,6 +343,7 @@ class Process(QObject):
 
     def _on_finished(self, code: int, _status: QProcess.ExitStatus) -> None:
         self._tell_lines()
+        self._hear()
         lines = bytes(self._process.readAllStandardOutput().data()).splitlines()
         if self._cancelled:
             self._end({"error": "cancelled", "exit_code": code, "cancelled": True})
@@ -323,7 +351,7 @@ class Process(QObject):
         try:
             self._end(json.loads(lines[-1]))
         except (IndexError, ValueError):
-            said = bytes(self._process.readAllStandardError().data()).decode(errors="replace")
+            said = self._said.decode(errors="replace")
             last = said.strip().splitlines()[-1:] or ["it said nothing"]
             self._end({"error": f"the process ended with code {code}: {last[0]}", "exit_code": 1})
 

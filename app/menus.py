@@ -33,8 +33,13 @@ MENUS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         (
             Entry("Open &video...", "open_video", ("Ctrl+O",)),
             Entry("Open &image folder...", "open_folder", ("Ctrl+Shift+O",)),
+            Entry("Open &project...", "open_project", ("Ctrl+P",)),
             Entry("Open &model...", "open_model", ("Ctrl+M",)),
             Entry("Open the &sample", "open_sample"),
+            _SEPARATOR,
+            Entry("Save project &as...", "save_as", ("Ctrl+Shift+S",)),
+            Entry("&Search a folder for missing media...", "search_media"),
+            Entry("&Export labels...", "export", ("Ctrl+E",)),
             _SEPARATOR,
             Entry("&Quit", "quit", ("Ctrl+Q",)),
         ),
@@ -42,8 +47,8 @@ MENUS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "&Edit",
         (
-            Entry("&Undo stroke", "undo", ("Ctrl+Z",)),
-            Entry("&Redo stroke", "redo", ("Ctrl+Shift+Z", "Ctrl+Y")),
+            Entry("&Undo", "undo", ("Ctrl+Z",)),
+            Entry("&Redo", "redo", ("Ctrl+Shift+Z", "Ctrl+Y")),
         ),
     ),
     (

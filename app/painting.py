@@ -1,163 +1,399 @@
-"""What is painted on the open medium: kept in a folder, undone, and trained on."""
+"""What is painted on the open medium, as the window shows it; the project keeps it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from PySide6.QtCore import QObject, Signal
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.facts import MediaFacts, ModelFacts
-from app.jobs import Jobs, Process
-from app.settings import labels_folder, runs_folder
-from stt_core.labels import LabelClass, LabelStore, Stroke
-from stt_core.project.label_folder import read_label_folder, write_labels
+from app.desk import Painted, ProjectDesk, Saved, Undone
+from app.facts import MediaFacts, Notice, ProjectFacts, SaveState
+from app.jobs import Jobs
+from stt_core.errors import SttError
+from stt_core.labels import UNLABELLED, LabelClass, Stroke, covered_by
+from stt_core.project.snapshot import LabelSnapshot
 
-TRAIN_JOB = "train"
+Result = TypeVar("Result")
+
+_FLUSH_MS = 1500
+_KEPT = "They stay on the screen and are tried again with the next stroke."
 
 
 class Painting(QObject):
-    """The labels of one medium. Every stroke is on disk a moment after it ends."""
+    """The open project, and the labels of the shown frame.
 
+    A stroke is shown at once and on the disk a moment later, in the order of painting. What could
+    not be saved stays on the screen and is tried again with the next stroke.
+    """
+
+    project_changed = Signal(object)  # ProjectFacts, or None
     changed = Signal(object)  # [H, W] ids of the shown frame, or None where nothing is painted
     frames_changed = Signal(object)  # list of painted frames
-    saved = Signal(str)  # path of the file that was written
+    state_changed = Signal(object)  # SaveState
+    place_wanted = Signal(str, int)  # medium id, frame: where undo or redo changed something
+    noticed = Signal(object)  # Notice
+    said = Signal(str)  # for the status bar
+    settled = Signal()  # nothing waits any more to be saved, or it could not be
     failed = Signal(Exception)
-    job_started = Signal(str, str)  # id, title
-    job_updated = Signal(str, int, int, str)  # id, done, total, text
-    job_finished = Signal(str, str, bool)  # id, text, whether it went well
 
     def __init__(self, jobs: Jobs, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.recipe = "fine-tune"
-        """What fine-tuning follows: a shipped recipe's name, or the path of one."""
         self._jobs = jobs
+        self._desk = ProjectDesk()  # touched on the lane of `Jobs.write` only
+        self.project: ProjectFacts | None = None
+        self.medium = ""
+        """Id in the project; empty for a bare medium without a project yet."""
         self._media: MediaFacts | None = None
         self._classes: tuple[LabelClass, ...] = ()
-        self._store: LabelStore | None = None
+        self._why_not = "no video is open"
         self._frame = 0
-        self._process: Process | None = None
-        self._training = False
+        self._base: NDArray[np.uint8] | None = None
+        self._reading = False
+        self._read_again = False
+        self._labelled: set[int] = set()
+        self._numbers = count()
+        self._pending: list[Painted] = []
+        self._error = ""
+        self._state = SaveState("none")
+        self._flush = QTimer(self, singleShot=True, interval=_FLUSH_MS)
+        self._flush.timeout.connect(self._write_files)
 
     @property
-    def folder(self) -> Path | None:
-        """Where the label maps of this medium lie."""
-        return None if self._media is None else labels_folder(self._media.sha256)
+    def state(self) -> SaveState:
+        """How far what was painted is on the disk."""
+        return self._state
 
-    def open(self, media: MediaFacts) -> None:
-        """Show the labels of another medium."""
-        self._media, self._store = media, None
-        self._read()
+    @property
+    def waiting(self) -> int:
+        """How many strokes are not on the disk yet."""
+        return len(self._pending)
+
+    @property
+    def error(self) -> str:
+        """Why they are not, if it could not be done."""
+        return self._error
+
+    # Opening.
+
+    def open_project(self, folder: Path, *, on_done: Callable[[ProjectFacts], None]) -> None:
+        """Open a project; its media are not opened yet."""
+
+        def opened(project: ProjectFacts) -> None:
+            self._media, self.medium, self._labelled = None, "", set()
+            self._base, self._why_not = None, "no video of the project is open"
+            self._emit_frames()
+            self.changed.emit(None)
+            self.use(project)
+            on_done(project)
+
+        self._ask(partial(self._desk.open, folder), opened)
+
+    def open_own(self, media: MediaFacts) -> None:
+        """Work on a bare medium, in the project kept for it."""
+        self._begin(media, "the project of this video is still being opened")
+        self._ask(
+            partial(self._desk.open_own, media, self._classes),
+            partial(self._on_own, media),
+            self._on_no_project,
+        )
+
+    def open_medium(self, project: ProjectFacts, media_id: str, media: MediaFacts) -> None:
+        """Work on a medium of the open project."""
+        self._begin(media, "the labels of this video are still being read")
+        self._use(project, media_id)
+
+    def use(self, project: ProjectFacts) -> None:
+        """The open project has changed: its place, its media or its classes."""
+        self.project = project
+        self.project_changed.emit(project)
+        self._tell_state()
 
     def set_classes(self, classes: tuple[LabelClass, ...]) -> None:
-        """The classes of the model, which are those that can be painted."""
+        """The classes of the model: those of a project that is yet to be made."""
         self._classes = classes
-        self._read()
+        if self._media is not None:
+            self._ask(partial(self._desk.use_classes, classes), self._on_classes)
+
+    def make(self, on_done: Callable[[ProjectFacts], None]) -> None:
+        """Make the project of a bare medium, although nothing was painted."""
+
+        def made(project: ProjectFacts) -> None:
+            self._on_made(project)
+            on_done(project)
+
+        self._ask(self._desk.make, made)
+
+    def save_as(self, folder: Path, on_done: Callable[[ProjectFacts], None]) -> None:
+        """Copy the project, or make one, and go on there."""
+        self._ask(partial(self._desk.save_as, folder), on_done)
+
+    def relink(self, media_id: str, path: Path, on_done: Callable[[ProjectFacts], None]) -> None:
+        """Say where a missing medium is, or a folder to search."""
+        self._ask(partial(self._desk.relink, media_id, path), on_done)
+
+    def search(self, folder: Path, on_done: Callable[[ProjectFacts], None]) -> None:
+        """Look for all missing media below a folder."""
+        self._ask(partial(self._desk.search, folder), on_done)
+
+    def snapshot(self, folder: Path) -> LabelSnapshot:
+        """Freeze the labels of the medium below a folder. On the lane that owns the project."""
+        return self._desk.snapshot(folder)
+
+    def close(self) -> None:
+        """Keep what can be kept and close the project; before the lane ends."""
+        self._flush.stop()
+        self._jobs.write(self._desk.close)
+
+    # Painting.
 
     def show(self, frame: int) -> None:
         """Say what is painted on a frame."""
-        self._frame = frame
-        painted = self._store is not None and frame in self._store
-        self.changed.emit(self._store.get(frame) if self._store and painted else None)
+        self._frame, self._base = frame, None
+        self._emit_map()
+        self._read()
 
     def paint(self, stroke: Stroke) -> None:
         """Paint on the shown frame."""
-        if self._store is not None:
-            self._store.apply(self._frame, stroke)
-            self._write(self._frame)
+        refused = self._refusal()
+        if refused:
+            self.said.emit(f"This cannot be painted: {refused}")
+            return
+        assert self._media is not None  # there would be no project
+        painted = Painted(next(self._numbers), self._media.sha256, self._frame, stroke)
+        self._pending.append(painted)
+        self._emit_map()
+        self._tell_state()
+        self._ask(partial(self._desk.paint, painted), self._on_saved)
 
     def undo(self) -> None:
-        """Take back the newest stroke, on whichever frame it was."""
-        self._move(LabelStore.undo)
+        """Take back the newest step, on whichever frame it was."""
+        if self._error and self._pending:
+            gone = self._pending.pop()
+            self._ask(partial(self._desk.drop, gone.number), lambda _: self._try_again())
+            self._emit_map()
+            self._tell_state()
+        elif self._may_change():
+            self._ask(self._desk.undo, partial(self._on_moved, "undo"))
 
     def redo(self) -> None:
-        """Paint again what was taken back last."""
-        self._move(LabelStore.redo)
+        """Do again what was taken back last."""
+        if self._may_change():
+            self._ask(self._desk.redo, partial(self._on_moved, "redo"))
 
-    def fine_tune(
-        self, media: MediaFacts, model: ModelFacts, *, on_model: Callable[[str], None]
-    ) -> None:
-        """Train on what is painted, in a process of its own.
+    def _may_change(self) -> bool:
+        refused = self._refusal()
+        if refused:
+            self.said.emit(f"Nothing can be undone: {refused}")
+        return not refused
 
-        Args:
-            media: what it was painted on.
-            model: to start from.
-            on_model: told the file of the trained model.
-        """
-        if self._training:
+    def _refusal(self) -> str:
+        if self.project is None or self._why_not:
+            return self._why_not
+        if self.project.read_only is not None:
+            return self.project.read_only
+        if not self.project.classes and not self._classes:
+            return "there are no classes yet. Choose a model first."
+        return ""
+
+    def _try_again(self) -> None:
+        if self._pending:
+            self._ask(self._desk.save, self._on_saved)
+        else:
+            self._on_saved(Saved((), (), ""))
+
+    # Back on the GUI thread.
+
+    def _begin(self, media: MediaFacts, why_not: str) -> None:
+        self.project, self.medium, self._why_not = None, "", why_not
+        self._media = media
+        self._labelled = set()
+        self._base = None
+        self._emit_frames()
+
+    def _on_own(self, media: MediaFacts, project: ProjectFacts) -> None:
+        if media is self._media:
+            found = [m.id for m in project.media if m.path is not None]
+            self._use(project, found[0] if found else "")
+
+    def _on_no_project(self, error: Exception) -> None:
+        """The medium can be watched all the same."""
+        self._why_not = str(error)
+        self.state_changed.emit(SaveState("none", str(error)))
+        self.failed.emit(error)
+
+    def _on_classes(self, project: ProjectFacts | None) -> None:
+        if project is not None and self.project is not None and self.project.own:
+            self._use(project, project.media[0].id if project.media else "")
+
+    def _use(self, project: ProjectFacts, media_id: str) -> None:
+        self.medium, self._why_not = media_id, ""
+        self.use(project)
+        self._ask(partial(self._desk.choose, media_id), self._on_labelled)
+        self._read()
+
+    def _on_labelled(self, frames: tuple[int, ...]) -> None:
+        self._labelled = set(frames)
+        self._emit_frames()
+
+    def _on_saved(self, saved: Saved) -> None:
+        over = {*saved.done, *(number for number, _ in saved.refused)}
+        done = [p for p in self._pending if p.number in saved.done and self._is_here(p)]
+        for painted in done:
+            if painted.frame == self._frame:
+                self._base = self._painted_over(self._base, painted.stroke)
+        self._pending = [p for p in self._pending if p.number not in over]
+        self._error = saved.failed
+        if saved.refused:
+            self.noticed.emit(Notice("refused", saved.refused[-1][1], urgent=True))
+        if saved.refused or not self._pending:
+            self._emit_map()
+        self._labelled |= {p.frame for p in done}
+        if done:
+            self._emit_frames()
+        self._tell_state()
+        if saved.done:
+            self._flush.start()
+            self._learn_of_project()
+        if not self._pending or self._error:
+            self.settled.emit()
+
+    def _learn_of_project(self) -> None:
+        """The project of a bare medium is made with its first stroke."""
+        if self.project is not None and self.project.own and not self.medium:
+            self._ask(self._desk.facts, self._on_made)
+
+    def _on_made(self, project: ProjectFacts) -> None:
+        if self.project is not None and self.project.own and project.media:
+            self.medium = project.media[0].id
+            self.use(project)
+
+    def _on_moved(self, act: str, undone: Undone | None) -> None:
+        if undone is None:
+            self.said.emit(f"There is nothing to {act}.")
             return
-        self._training = True
-        # The lane is first in, first out: by then the labels are read and every stroke is on disk.
-        start = partial(self._start_training, media, model, on_model)
-        self._jobs.write(lambda: None, on_done=lambda _: start())
+        if undone.facts is not None:
+            self.use(undone.facts)
+        self._ask(self._desk.labelled, self._on_labelled)
+        here = [f for f in undone.frames if f.media_id == self.medium and f.frame == self._frame]
+        if undone.frames and not here:
+            first = undone.frames[0]
+            self.place_wanted.emit(first.media_id, first.frame)
+        else:
+            self._read()
+        self._flush.start()
 
-    def cancel_training(self) -> None:
-        if self._process is not None:
-            self._process.cancel()
+    def _write_files(self) -> None:
+        self._ask(self._desk.flush, self._on_flushed, self._on_flush_failed)
 
-    def _start_training(
-        self, media: MediaFacts, model: ModelFacts, on_model: Callable[[str], None]
-    ) -> None:
-        painted = len(self._store.snapshot()) if self._store is not None else 0
-        if media is not self._media or not painted:
-            self._training = False
-            self.job_started.emit(TRAIN_JOB, "Fine-tune")
-            self.job_finished.emit(TRAIN_JOB, "Nothing is painted yet: press B and paint.", False)
+    def _on_flush_failed(self, error: Exception) -> None:
+        if not isinstance(error, SttError):
+            self.failed.emit(error)
             return
-        run = runs_folder(media.sha256) / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        data = f"video:{media.path},labels={self.folder}"
-        words = ["train", self.recipe, "--data", data, "--init", str(model.path), "--out", str(run)]
-        self.job_started.emit(TRAIN_JOB, f"Fine-tune on what is painted (frames: {painted})")
-        self._process = self._jobs.run_command(
-            words,
-            run / "log.jsonl",
-            on_lines=self._on_lines,
-            on_done=partial(self._on_trained, on_model),
-        )
+        text = f"{error} The journal has what was painted all the same."
+        self.noticed.emit(Notice("files", text, urgent=True))
 
-    def _on_lines(self, lines: list[dict[str, Any]]) -> None:
-        last = lines[-1]
-        text = f"loss {last['loss']:.3f}, {last['seconds']:.1f} s a step"
-        self.job_updated.emit(TRAIN_JOB, last["step"], last["steps"], text)
-
-    def _on_trained(self, on_model: Callable[[str], None], told: dict[str, Any]) -> None:
-        self._process, self._training = None, False
-        if "error" in told:
-            self.job_finished.emit(TRAIN_JOB, told["error"], bool(told.get("cancelled")))
-            return
-        self.job_finished.emit(TRAIN_JOB, f"done, loss {told['loss']:.3f}; now in use", True)
-        on_model(told["outputs"]["model"])
-
-    def _move(self, act: Callable[[LabelStore], int | None]) -> None:
-        frame = act(self._store) if self._store is not None else None
-        if frame is not None:
-            self._write(frame)
+    def _on_flushed(self, more: bool) -> None:
+        self.noticed.emit(Notice("files", ""))
+        if more:
+            self._flush.start()
 
     def _read(self) -> None:
-        if self._media is None or not self._classes:
+        """Read the labels of the shown frame; one reading at a time, the newest wish last."""
+        if self.project is None:
             return
-        size = (self._media.height, self._media.width)
-        folder, count = labels_folder(self._media.sha256), len(self._classes)
-        self._jobs.write(
-            partial(read_label_folder, folder, size, count),
-            on_done=partial(self._on_read, self._media),
+        if self._reading:
+            self._read_again = True
+            return
+        self._reading = True
+        wanted = (self.medium, self._frame)
+        self._ask(
+            partial(self._desk.labels, self._frame),
+            partial(self._on_read, wanted),
+            self._on_read_failed,
         )
 
-    def _on_read(self, media: MediaFacts, store: LabelStore) -> None:
-        if media is self._media:
-            self._store = store
-            self.frames_changed.emit(list(store))
-            self.show(self._frame)
+    def _on_read(self, wanted: tuple[str, int], labels: NDArray[np.uint8] | None) -> None:
+        self._reading = False
+        if wanted == (self.medium, self._frame):
+            self._base = labels
+            self._emit_map()
+        if self._read_again:
+            self._read_again = False
+            self._read()
 
-    def _write(self, frame: int) -> None:
-        if self._store is None or self.folder is None:
+    def _on_read_failed(self, error: Exception) -> None:
+        self._reading = self._read_again = False
+        self.failed.emit(error)
+
+    def _emit_map(self) -> None:
+        shown = self._base
+        for painted in self._pending:
+            if painted.frame == self._frame and self._is_here(painted):
+                shown = self._painted_over(shown, painted.stroke)
+        self.changed.emit(shown)
+
+    def _is_here(self, painted: Painted) -> bool:
+        return self._media is not None and painted.media == self._media.sha256
+
+    def _painted_over(self, labels: NDArray[np.uint8] | None, stroke: Stroke) -> NDArray[np.uint8]:
+        """A copy of a map with a stroke on it."""
+        assert self._media is not None
+        size = (self._media.height, self._media.width)
+        shown = np.full(size, UNLABELLED, np.uint8) if labels is None else labels.copy()
+        where, covered = covered_by(stroke, size)
+        shown[where][covered] = stroke.class_id
+        return shown
+
+    def _emit_frames(self) -> None:
+        self.frames_changed.emit(sorted(self._labelled))
+
+    def _tell_state(self) -> None:
+        state = SaveState("saved")
+        if self.project is None or self._why_not:
+            state = SaveState("none", self._why_not)
+        elif self.project.read_only is not None:
+            state = SaveState("read-only", self.project.read_only)
+        elif self._error and self._pending:
+            strokes = "1 stroke is" if self.waiting == 1 else f"{self.waiting} strokes are"
+            state = SaveState("unsaved", f"{strokes} not saved: {self._error} {_KEPT}")
+        elif self._pending:
+            state = SaveState("saving")
+        elif not self.medium:
+            state = SaveState("none", "nothing was painted yet")
+        if state == self._state:
             return
-        labels = self._store.get(frame)
-        act = partial(write_labels, self.folder, frame, labels, self._classes)
-        self._jobs.write(act, on_done=lambda path: self.saved.emit(str(path)))
-        self.frames_changed.emit(list(self._store))
-        if frame == self._frame:
-            self.changed.emit(labels)
+        before, self._state = self._state, state
+        self.state_changed.emit(state)
+        if state.state == "unsaved":
+            self.noticed.emit(Notice("saving", state.detail, urgent=True))
+        elif before.state == "unsaved" and state.state != "saving":
+            self.noticed.emit(Notice("saving", ""))
+
+    def _ask(
+        self,
+        act: Callable[[], Result],
+        on_done: Callable[[Result], None],
+        on_failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Have the desk do something; its news come with the answer."""
+
+        def asked() -> tuple[Result, tuple[str, ...]]:
+            return act(), self._desk.take_news()
+
+        def answered(answer: tuple[Result, tuple[str, ...]]) -> None:
+            result, news = answer
+            if news:
+                self._tell_news(news)
+            on_done(result)
+
+        self._jobs.write(asked, on_done=answered, on_failed=on_failed or self.failed.emit)
+
+    def _tell_news(self, news: tuple[str, ...]) -> None:
+        more = f" And {len(news) - 1} more." if len(news) > 1 else ""
+        self.noticed.emit(Notice("news", f"{news[0]}{more}", news if more else ()))

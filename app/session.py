@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import torch
 
-from app.facts import ModelChoice, ModelFacts
+from app.facts import ModelChoice, ModelFacts, PassKey, PassProgress
 from stt_core.checkpoint import load_checkpoint
 from stt_core.config import reach
 from stt_core.device import best_device, describe_device, precision_name
 from stt_core.engine import Engine
 from stt_core.errors import SttError
 from stt_core.formats.model_file import find_model
-from stt_core.media.source import MediaSource, open_media
+from stt_core.media.source import MediaSource, media_hash, open_media
 from stt_core.model.compiling import compile_steps
 from stt_core.network import Network
+from stt_core.project.prediction_folders import PredictionFolders
 from stt_core.results import LookBack, Prediction
+from stt_core.workflow.prediction_pass import PassOptions, predict_media
 
 _NO_MODEL = "there is no model yet: choose one in the bar above the picture"
 
@@ -29,6 +32,7 @@ class EngineSession:
         self._network: Network | None = None
         self._path = Path()
         self._media: MediaSource | None = None
+        self._media_hash = ""
         self._engine: Engine | None = None
 
     def load(self, choice: ModelChoice) -> Generator[None, None, None]:
@@ -64,12 +68,25 @@ class EngineSession:
         )
 
     def open(self, path: Path) -> Generator[None, None, None]:
-        media = open_media(path)
+        media, digest = open_media(path), media_hash(path)
         if self._media is not None:
             self._media.close()
-        self._media = media
+        self._media, self._media_hash = media, digest
         self._renew()
         yield
+
+    def pass_key(self) -> PassKey | None:
+        network, media = self._network, self._media
+        if network is None or media is None:
+            return None
+        height, width = network.header.preprocess.network_size(media.height, media.width)
+        settings = {
+            "key_frames": network.key_frames,
+            "precision": precision_name(network.dtype),
+            "cuts": True,
+            "size": [width, height],
+        }
+        return PassKey(self._media_hash, network.sha256, settings)
 
     def devices(self) -> Generator[None, None, tuple[str, ...]]:
         yield
@@ -85,10 +102,21 @@ class EngineSession:
     def inspect(self, index: int, x: int, y: int, force: bool) -> Generator[None, None, LookBack]:
         return (yield from self._ready().look_back_steps(index, x, y, force=force))
 
-    def run_pass(self, frames: tuple[int, ...]) -> Generator[Prediction | None, None, None]:
-        engine = self._ready()
-        for index in frames:
-            yield (yield from engine.segment_steps(index))
+    def run_pass(
+        self, folder: Path, runs: tuple[range, ...]
+    ) -> Generator[PassProgress | None, None, None]:
+        network, media, store = (
+            self._ready_network(),
+            self._ready().media,
+            PredictionFolders(folder),
+        )
+        # of its own: a pass reads ahead in another thread
+        with open_media(media.path) as source:
+            for frames in runs:
+                options = PassOptions(frames=frames)
+                with closing(predict_media(network, source, store, options)) as steps:
+                    for step in steps:
+                        yield PassProgress(step.frame)
 
     def _ready_network(self) -> Network:
         if self._network is None:

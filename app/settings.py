@@ -1,4 +1,4 @@
-"""What the window remembers from one start to the next: its layout, and recent media."""
+"""What the window remembers from one start to the next, and where it keeps things by itself."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Settings:
         self._store = QSettings("stt-studio", "stt-studio")
 
     def recent(self) -> list[str]:
-        """Media opened before that still exist, newest first."""
+        """Projects and media opened before that still exist, newest first."""
         stored = self._store.value("recent")  # a list of one comes back as its only text
         paths = [stored] if isinstance(stored, str) else stored if isinstance(stored, list) else []
         return [p for p in paths if Path(p).exists()][:_RECENT]
 
     def add_recent(self, path: Path) -> None:
-        """Remember that a medium was opened."""
+        """Remember that a project or a medium was opened."""
         text = str(path.resolve())
         self._store.setValue("recent", [text, *(p for p in self.recent() if p != text)][:_RECENT])
 
@@ -40,11 +40,15 @@ class Settings:
         return value if isinstance(value, QByteArray) else QByteArray()
 
 
-def labels_folder(media_hash: str) -> Path:
-    """Where the labels painted on a medium are kept. Never beside the medium itself."""
-    return user_data_path("stt-studio", appauthor=False) / "labels" / media_hash[:16]
+def own_project(media_hash: str) -> Path:
+    """The project of a medium that was opened by itself. Never beside the medium."""
+    return _data() / "projects" / media_hash[:16]
 
 
-def runs_folder(media_hash: str) -> Path:
-    """Where runs started on a medium are kept."""
-    return user_data_path("stt-studio", appauthor=False) / "runs" / media_hash[:16]
+def old_labels(media_hash: str) -> Path:
+    """Where versions before projects kept the labels painted on a medium."""
+    return _data() / "labels" / media_hash[:16]
+
+
+def _data() -> Path:
+    return user_data_path("stt-studio", appauthor=False)

@@ -24,14 +24,14 @@ class Wanted:
     """What the window should show first."""
 
     paths: tuple[Path, ...] = ()
-    """A medium and a model, each at most once, in any order."""
+    """A medium or a project, and a model, each at most once, in any order."""
     model: str = SAMPLE_MODEL
     device: str = "auto"
     frame: int = 0
     inspect: tuple[int, int] | None = None
 
     def media_path(self) -> Path | None:
-        """The medium among the paths.
+        """The medium or project among the paths.
 
         Raises:
             SttError: there are several, or one does not exist.

@@ -9,7 +9,6 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import (
     QDockWidget,
-    QFileDialog,
     QMainWindow,
     QMessageBox,
     QSplitter,
@@ -18,24 +17,27 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.controller import PASS_JOB, Controller
+from app.asking import Asking
+from app.controller import Controller
 from app.display import Display
-from app.facts import MediaFacts, ModelFacts
+from app.exporting import EXPORT_JOB, Exporting
+from app.facts import MediaFacts, MediumFacts, ModelFacts, Notice, ProjectFacts, SaveState
 from app.failure import record_failure
 from app.jobs import Jobs
 from app.menus import build_menus, shortcut_groups
 from app.settings import Settings
 from app.views.canvas import Tool
 from app.views.jobs_panel import JobsPanel
+from app.views.media_bar import MediaBar
+from app.views.notices import NoticeBar
 from app.views.shortcut_sheet import ShortcutSheet
 from app.views.start_page import StartPage
+from app.whole_pass import PASS_JOB
 from stt_core.errors import SttError
 from stt_core.formats.model_file import bundled_models, read_header
 from stt_core.resources import SAMPLE_CLIP, resource_path
 
-_MEDIA_FILTER = "Video (*.mp4 *.mkv *.avi *.mov *.ts *.webm *.m4v *.mpg);;All files (*)"
 _DOCK_HEIGHTS = [330, 400, 90]
-_MODEL_FILTER = "Model (*.safetensors)"
 
 
 class MainWindow(QMainWindow):
@@ -61,6 +63,10 @@ class MainWindow(QMainWindow):
         self.display = Display(self)
         self.start_page = StartPage()
         self.jobs_panel = JobsPanel()
+        self.media_bar, self.notices = MediaBar(), NoticeBar()
+        self.exporting = Exporting(jobs, self)
+        self.asking = Asking(self, controller, self.exporting)
+        self._closing = False
         self.start_page.set_recent(settings.recent())
         self.display.timeline.set_enabled(False)
         self.resize(1440, 900)
@@ -86,6 +92,8 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.display.top_bar)
+        column.addWidget(self.media_bar)
+        column.addWidget(self.notices)
         column.addWidget(middle, 1)
         column.addWidget(self.display.timeline)
         self.setCentralWidget(centre)
@@ -107,13 +115,15 @@ class MainWindow(QMainWindow):
         """The traffic between what is done and what is shown, in one place."""
         controller, display = self._controller, self.display
         painting = controller.painting
+        self._connect_project(display)
         # what the person does
-        self.start_page.open_video.connect(self._open_video)
-        self.start_page.open_folder.connect(self._open_folder)
+        self.start_page.open_video.connect(self.asking.open_video)
+        self.start_page.open_folder.connect(self.asking.open_folder)
+        self.start_page.open_project.connect(self.asking.open_project)
         self.start_page.try_sample.connect(self._open_sample)
         self.start_page.recent_chosen.connect(lambda path: controller.open(Path(path)))
         display.top_bar.model_chosen.connect(controller.choose_model)
-        display.top_bar.load_model_requested.connect(self._open_model)
+        display.top_bar.load_model_requested.connect(self.asking.open_model)
         display.top_bar.device_chosen.connect(controller.choose_device)
         display.top_bar.precision_chosen.connect(controller.choose_precision)
         display.top_bar.key_frames_chosen.connect(controller.choose_key_frames)
@@ -136,21 +146,43 @@ class MainWindow(QMainWindow):
         controller.predicted_changed.connect(display.timeline.set_predicted)
         controller.playing_changed.connect(display.timeline.set_playing)
         controller.said.connect(display.status.say)
-        painting.changed.connect(display.canvas.show_painted)
-        painting.frames_changed.connect(display.timeline.set_painted)
-        painting.saved.connect(lambda path: display.status.say(f"Labels saved: {path}"))
-        for source in (controller, painting):
+        for source in (controller.whole_pass, controller.training, self.exporting):
             source.job_started.connect(self.jobs_panel.add)
             source.job_updated.connect(self.jobs_panel.update_job)
             source.job_finished.connect(self.jobs_panel.finish)
         jobs.failed.connect(self.show_failure)
 
+    def _connect_project(self, display: Display) -> None:
+        """What concerns the project and what is painted."""
+        controller, bar = self._controller, self.media_bar
+        painting = controller.painting
+        bar.medium_chosen.connect(controller.open_medium)
+        bar.relink_file_asked.connect(self.asking.relink_file)
+        bar.relink_folder_asked.connect(self.asking.relink_folder)
+        bar.search_asked.connect(self.asking.search_media)
+        display.selection_wanted.connect(controller.predictions.compute)
+        self.asking.said.connect(display.status.say)
+        self.asking.noticed.connect(self.notices.show_notice)
+        controller.medium_missing.connect(self._tell_missing)
+        controller.noticed.connect(self.notices.show_notice)
+        painting.noticed.connect(self.notices.show_notice)
+        painting.said.connect(display.status.say)
+        painting.project_changed.connect(self._show_project)
+        painting.state_changed.connect(self._show_saved)
+        painting.changed.connect(display.canvas.show_painted)
+        painting.frames_changed.connect(display.timeline.set_painted)
+        painting.settled.connect(self._close_when_saved)
+
     def _acts(self) -> dict[str, Callable[..., object]]:
         controller, display = self._controller, self.display
         return {
-            "open_video": self._open_video,
-            "open_folder": self._open_folder,
-            "open_model": self._open_model,
+            "open_video": self.asking.open_video,
+            "open_folder": self.asking.open_folder,
+            "open_project": self.asking.open_project,
+            "save_as": self.asking.save_project_as,
+            "search_media": self.asking.search_media,
+            "export": self.asking.export,
+            "open_model": self.asking.open_model,
             "open_sample": self._open_sample,
             "quit": self.close,
             "undo": controller.painting.undo,
@@ -181,7 +213,7 @@ class MainWindow(QMainWindow):
         }
 
     def open_path(self, path: Path) -> None:
-        """Open what a person named or dropped: a model, or else a medium."""
+        """Open what a person named or dropped: a model, or else a project or a medium."""
         if path.suffix == ".safetensors":
             self._controller.choose_model(str(path))
         else:
@@ -201,10 +233,34 @@ class MainWindow(QMainWindow):
 
     def _show_media(self, media: MediaFacts) -> None:
         self.setWindowTitle(f"{media.path.name} - STT Studio")
-        if self.remembers:
-            self._settings.add_recent(media.path)
         self._pages.setCurrentWidget(self.display.canvas)
         self.display.show_media(media)
+
+    def _show_project(self, project: ProjectFacts) -> None:
+        self.media_bar.show_project(project)
+        self.media_bar.choose(self._controller.painting.medium)
+        self.display.show_project(project)
+        text = "" if project.read_only is None else f"Read-only: {project.read_only}"
+        self.notices.show_notice(Notice("read-only", text))
+        media = self._controller.media
+        if not project.own:
+            self._title(project.folder)
+        elif media is not None:
+            self._title(media.path)
+
+    def _title(self, path: Path) -> None:
+        """Name what is open, and remember it."""
+        self.setWindowTitle(f"{path.name} - STT Studio")
+        if self.remembers:
+            self._settings.add_recent(path)
+
+    def _show_saved(self, state: SaveState) -> None:
+        self.display.status.show_saved(state)
+
+    def _tell_missing(self, medium: MediumFacts) -> None:
+        text = f"{medium.name} is missing: it was {medium.last_seen}. Relink it to see it."
+        self.notices.show_notice(Notice("media", text))
+        self.media_bar.choose(self._controller.painting.medium)
 
     def _show_model(self, model: ModelFacts) -> None:
         self._licence = model.licence
@@ -223,23 +279,10 @@ class MainWindow(QMainWindow):
     def _cancel_job(self, job: str) -> None:
         if job == PASS_JOB:
             self._controller.cancel_pass()
+        elif job == EXPORT_JOB:
+            self.exporting.cancel()
         else:
-            self._controller.painting.cancel_training()
-
-    def _open_video(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Open a video", "", _MEDIA_FILTER)
-        if name:
-            self._controller.open(Path(name))
-
-    def _open_folder(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, "Open a folder of images")
-        if name:
-            self._controller.open(Path(name))
-
-    def _open_model(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, "Open a model", "", _MODEL_FILTER)
-        if name:
-            self._controller.choose_model(name)
+            self._controller.training.cancel()
 
     def _open_sample(self) -> None:
         self._controller.open(resource_path(SAMPLE_CLIP))
@@ -247,6 +290,18 @@ class MainWindow(QMainWindow):
     def _about_model(self) -> None:
         name = Path(self._controller.choice.name).stem or "No model"
         QMessageBox.information(self, "About the model", f"{name}\n\n{self._licence}")
+
+    def _gives_up(self) -> bool:
+        """Ask whether strokes that cannot be saved may be lost."""
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Warning)
+        box.setWindowTitle("STT Studio")
+        box.setText(self._controller.painting.state.detail)
+        box.setInformativeText("Close all the same, and lose them?")
+        box.setStandardButtons(
+            QMessageBox.StandardButton.Discard | QMessageBox.StandardButton.Cancel
+        )
+        return box.exec() == QMessageBox.StandardButton.Discard
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -269,7 +324,20 @@ class MainWindow(QMainWindow):
             if url.isLocalFile():
                 self.open_path(Path(url.toLocalFile()))
 
+    def _close_when_saved(self) -> None:
+        if self._closing:
+            self._closing = False
+            self.close()
+
     def closeEvent(self, event: QCloseEvent) -> None:
+        painting = self._controller.painting
+        if painting.waiting and not painting.error:
+            self._closing = True  # the stroke just made: a moment later
+            event.ignore()
+            return
+        if painting.waiting and not self._gives_up():
+            event.ignore()
+            return
         if self.remembers:
             self._settings.set_layout(self.saveGeometry(), self.saveState())
         self._controller.close()

@@ -7,7 +7,6 @@ VOID that a person chose to say nothing. Training ignores both.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,6 @@ UNLABELLED = 255
 VOID = 254
 IGNORED = UNLABELLED
 """What training and exports write for both."""
-
-UNDO_DEPTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,86 +109,13 @@ def write_label_png(
         image.save(temporary, format="PNG")
 
 
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    frame: int
-    where: tuple[slice, slice]
-    before: NDArray[np.uint8]
-    after: NDArray[np.uint8]
+def covered_by(
+    stroke: Stroke, size: tuple[int, int]
+) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
+    """The box a stroke touches in a map of this height and width, and which of its pixels.
 
-
-class LabelStore:
-    """Painted classes of every frame that has any, with undo and redo.
-
-    Args:
-        size: height and width of the video.
+    Those whose centres lie under the brush; the box is empty where it passed the map by.
     """
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
-        self._maps: dict[int, NDArray[np.uint8]] = {}
-        self._done: list[_Edit] = []
-        self._undone: list[_Edit] = []
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._maps))
-
-    def __len__(self) -> int:
-        return len(self._maps)
-
-    def __contains__(self, frame: int) -> bool:
-        return frame in self._maps
-
-    def get(self, frame: int) -> NDArray[np.uint8]:
-        """A copy of ``[H, W]`` ids, UNLABELLED where nothing was painted."""
-        if frame not in self._maps:
-            return np.full(self.size, UNLABELLED, np.uint8)
-        return self._maps[frame].copy()
-
-    def set(self, frame: int, labels: NDArray[np.uint8]) -> None:
-        """Replace a frame's whole map, as when reading it from disk; not undoable."""
-        if labels.shape != self.size:
-            raise LabelError(
-                f"the labels of frame {frame} are {labels.shape[1]}x{labels.shape[0]}, but the "
-                f"video is {self.size[1]}x{self.size[0]}"
-            )
-        self._maps[frame] = labels.copy()
-
-    def apply(self, frame: int, stroke: Stroke) -> None:
-        """Paint a stroke and remember how to take it back."""
-        where, covered = _cover(stroke, self.size)
-        if not covered.any():
-            return
-        labels = self._maps.setdefault(frame, np.full(self.size, UNLABELLED, np.uint8))
-        before = labels[where].copy()
-        labels[where][covered] = stroke.class_id
-        self._done.append(_Edit(frame, where, before, labels[where].copy()))
-        del self._done[:-UNDO_DEPTH]
-        self._undone.clear()
-
-    def undo(self) -> int | None:
-        """Take back the newest stroke and return its frame; None when there is none."""
-        return self._move(self._done, self._undone, forward=False)
-
-    def redo(self) -> int | None:
-        """Paint again what was taken back last and return its frame; None when there is none."""
-        return self._move(self._undone, self._done, forward=True)
-
-    def snapshot(self) -> dict[int, NDArray[np.uint8]]:
-        """Copies of all painted maps: what training may read while painting goes on."""
-        return {i: m.copy() for i, m in sorted(self._maps.items()) if (m < VOID).any()}
-
-    def _move(self, source: list[_Edit], target: list[_Edit], *, forward: bool) -> int | None:
-        if not source:
-            return None
-        edit = source.pop()
-        self._maps[edit.frame][edit.where] = edit.after if forward else edit.before
-        target.append(edit)
-        return edit.frame
-
-
-def _cover(stroke: Stroke, size: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-    """The box a stroke touches, and which pixel centres in it lie under the brush."""
     low = np.floor(stroke.points.min(0) - stroke.radius).astype(int)
     high = np.ceil(stroke.points.max(0) + stroke.radius).astype(int) + 1
     (x0, y0), (x1, y1) = low.clip(0), np.maximum(high.clip(max=(size[1], size[0])), low.clip(0))

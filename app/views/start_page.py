@@ -1,4 +1,4 @@
-"""What a new person sees first: three ways to begin, and what was open before."""
+"""What a new person sees first: four ways to begin, and what was open before."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _RECENT = 6
 
 
 class StartPage(QWidget):
-    """Open a video, a folder, or the sample."""
+    """Open a video, a folder, a project, or the sample."""
 
     open_video = Signal()
     open_folder = Signal()
+    open_project = Signal()
     try_sample = Signal()
     recent_chosen = Signal(str)  # path
 
@@ -35,10 +36,13 @@ class StartPage(QWidget):
         self.cards = (
             Card("film", "Open video", "MP4, MKV, AVI, MOV and more, read in place", "Ctrl+O"),
             Card("folder", "Open image folder", "PNG or JPEG, in natural order", "Ctrl+Shift+O"),
+            Card("brush", "Open project", "Videos with all that was painted on them", "Ctrl+P"),
             Card("sample", "Try the sample", "A street and a small model. No network needed", ""),
         )
         for card, signal in zip(
-            self.cards, (self.open_video, self.open_folder, self.try_sample), strict=True
+            self.cards,
+            (self.open_video, self.open_folder, self.open_project, self.try_sample),
+            strict=True,
         ):
             card.clicked.connect(partial(signal.emit))
         self._buttons: list[RecentRow] = []
@@ -58,7 +62,7 @@ class StartPage(QWidget):
         for card in self.cards:
             cards.addWidget(card)
         inner = QWidget()
-        inner.setMaximumWidth(860)
+        inner.setMaximumWidth(1080)
         column = QVBoxLayout(inner)
         column.setSpacing(10)
         column.addWidget(title)
@@ -70,7 +74,9 @@ class StartPage(QWidget):
         )
         column.addSpacing(10)
         column.addLayout(cards)
-        column.addWidget(note("or drop a video, an image folder or a model anywhere here"))
+        column.addWidget(
+            note("or drop a video, an image folder, a project or a model anywhere here")
+        )
         column.addSpacing(10)
         column.addWidget(self._recent_title)
         column.addLayout(self._recent)

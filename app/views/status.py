@@ -1,10 +1,20 @@
-"""The status bar: place, pixel, speed, device, and the newest message."""
+"""The status bar: what is saved, pixel, speed, device, and the newest message."""
 
 from __future__ import annotations
 
 from PySide6.QtWidgets import QLabel, QStatusBar, QWidget
 
+from app.facts import SaveState
+from app.views.look import ToneLabel, bad
+
 _MESSAGE_MS = 8000
+_SAVED = {
+    "none": "",
+    "saved": "saved",
+    "saving": "saving ...",
+    "unsaved": "not saved",
+    "read-only": "read-only",
+}
 
 
 class StatusLine(QStatusBar):
@@ -13,6 +23,12 @@ class StatusLine(QStatusBar):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._pixel, self._speed, self._device = QLabel(), QLabel(), QLabel("no model")
+        self._saved = ToneLabel()
+        self._saved.setWordWrap(False)
+        self._saved.setContentsMargins(8, 0, 8, 0)
+        self._saved.setAccessibleName("Whether labels are saved")
+        self.addPermanentWidget(self._saved)
+        self._unsaved = False
         names = ("Pixel under the pointer", "Speed of inference", "Device and precision")
         for label, name in zip((self._pixel, self._speed, self._device), names, strict=True):
             label.setAccessibleName(name)
@@ -27,6 +43,21 @@ class StatusLine(QStatusBar):
     def show_pixel(self, text: str) -> None:
         """What lies under the pointer; empty when it is elsewhere."""
         self._pixel.setText(text)
+
+    def show_saved(self, state: SaveState) -> None:
+        """Whether what was painted is on the disk."""
+        self._saved.setText(_SAVED[state.state])
+        self._saved.setToolTip(state.detail or "Every stroke is saved when the mouse is released")
+        self._saved.set_tone(bad if state.state in ("unsaved", "read-only") else None)
+        if state.state == "unsaved":
+            self.showMessage(state.detail)  # until it is saved
+        elif self._unsaved:
+            self.clearMessage()
+        self._unsaved = state.state == "unsaved"
+
+    def saved_text(self) -> str:
+        """What is said of saving."""
+        return self._saved.text()
 
     def show_speed(self, text: str) -> None:
         """How long the shown prediction took."""

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from app.views.canvas import MAX_RADIUS, Canvas, Tool
-from stt_core.labels import UNLABELLED, LabelStore, Stroke
+from stt_core.labels import UNLABELLED, Stroke, covered_by
 
 LEFT, MIDDLE = Qt.MouseButton.LeftButton, Qt.MouseButton.MiddleButton
 ALT = Qt.KeyboardModifier.AltModifier
@@ -149,10 +149,11 @@ def test_stroke_paints_what_the_preview_showed(qtbot: QtBot, canvas: Canvas) -> 
 
     with qtbot.waitSignal(canvas.stroke_finished) as finished:
         qtbot.mouseRelease(canvas.viewport(), LEFT, pos=stop)
-    store = LabelStore((HIGH, WIDE))
-    store.apply(0, finished.args[0])
-    assert store.get(0)[30, 35] == 1
-    assert store.get(0)[24, 35] == UNLABELLED
+    painted = np.full((HIGH, WIDE), UNLABELLED, np.uint8)
+    where, covered = covered_by(finished.args[0], (HIGH, WIDE))
+    painted[where][covered] = finished.args[0].class_id
+    assert painted[30, 35] == 1
+    assert painted[24, 35] == UNLABELLED
     assert _color_at(canvas, 35.5, 30.5) == (40, 40, 40)  # the preview is gone
 
 

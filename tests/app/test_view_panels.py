@@ -168,11 +168,13 @@ def test_empty_job_list_says_how_to_start_one(jobs: JobsPanel) -> None:
 # Start page, shortcut sheet
 
 
-def test_start_page_offers_three_ways(qtbot: QtBot) -> None:
+def test_start_page_offers_four_ways(qtbot: QtBot) -> None:
     page = StartPage()
     shown(qtbot, page, 1280, 640)
     for card, signal in zip(
-        page.cards, (page.open_video, page.open_folder, page.try_sample), strict=True
+        page.cards,
+        (page.open_video, page.open_folder, page.open_project, page.try_sample),
+        strict=True,
     ):
         with qtbot.waitSignal(signal):
             qtbot.mouseClick(card, LEFT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,61 +11,20 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QComboBox, QMessageBox
 from pytestqt.qtbot import QtBot
 
-from app.controller import PASS_JOB
 from app.facts import ModelChoice
-from app.painting import TRAIN_JOB
-from app.settings import labels_folder
-from app.startup import make_window
+from app.training import TRAIN_JOB
 from app.views.canvas import Tool
+from app.whole_pass import PASS_JOB
 from app.window import MainWindow, _model_row
 from stt_core.checkpoint import save_checkpoint
 from stt_core.data.sources import camvid_classes
 from stt_core.formats.model_file import bundled_models
-from stt_core.labels import read_label_png
-from stt_core.media.source import media_hash, open_media
-from stt_core.project.label_folder import write_labels
+from stt_core.media.source import open_media
+from stt_core.project.labelling import LabelEdit
+from stt_core.project.store import Project
 from stt_core.resources import SAMPLE_MODEL
+from tests.app.conftest import SLOW
 from tests.core.models import checkpoint, images, pspnet_config, write_clip
-
-SLOW = 60_000  # ms; a first act imports torch
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_checkpoint(path, checkpoint())
-    return path
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    return write_clip(tmp_path / "clip.mp4", images(30))
-
-
-@pytest.fixture
-def window(qtbot: QtBot) -> Iterator[MainWindow]:
-    window = make_window()
-    window.remembers = False
-    qtbot.addWidget(window)
-    window.resize(1280, 720)
-    window.show()
-    window.activateWindow()
-    with qtbot.waitActive(window):
-        pass
-    yield window
-    window.close()
-
-
-@pytest.fixture
-def opened(qtbot: QtBot, window: MainWindow, model: Path, clip: Path) -> MainWindow:
-    """The clip open at frame 12, its prediction drawn."""
-    controller = window.controller
-    controller.load_model(ModelChoice(str(model), "cpu", "fp32"))
-    with qtbot.waitSignal(
-        controller.prediction_changed, timeout=SLOW, check_params_cb=lambda p: p is not None
-    ):
-        controller.open(clip, frame=12)
-    return window
 
 
 def _click(qtbot: QtBot, window: MainWindow, x: int, y: int) -> None:
@@ -256,12 +214,16 @@ def test_a_pass_fills_the_timeline_and_going_back_needs_no_work(
 ) -> None:
     controller = opened.controller
     with qtbot.waitSignal(
-        controller.job_finished, timeout=SLOW, check_params_cb=lambda job, *_: job == PASS_JOB
+        controller.whole_pass.job_finished,
+        timeout=SLOW,
+        check_params_cb=lambda job, *_: job == PASS_JOB,
     ) as told:
         qtbot.keyClick(opened.display.canvas, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
     assert told.args[2]
-    assert controller._predicted.all()
-    with qtbot.waitSignal(controller.prediction_changed) as shown:
+    assert controller.predictions.present.all()
+    with qtbot.waitSignal(
+        controller.prediction_changed, check_params_cb=lambda p: p is not None
+    ) as shown:
         controller.show_frame(2)
     assert shown.args[0].frame == 2
 
@@ -269,11 +231,11 @@ def test_a_pass_fills_the_timeline_and_going_back_needs_no_work(
 def test_a_pass_can_be_cancelled_and_keeps_what_was_done(qtbot: QtBot, opened: MainWindow) -> None:
     controller = opened.controller
     qtbot.keyClick(opened.display.canvas, Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: controller._predicted.sum() >= 4, timeout=SLOW)
-    with qtbot.waitSignal(controller.job_finished) as told:
+    qtbot.waitUntil(lambda: controller.predictions.present.sum() >= 4, timeout=SLOW)
+    with qtbot.waitSignal(controller.whole_pass.job_finished) as told:
         opened.jobs_panel.cancel_requested.emit(PASS_JOB)
     assert "cancelled" in told.args[1]
-    done = int(controller._predicted.sum())
+    done = int(controller.predictions.present.sum())
     assert 4 <= done < 30
     with qtbot.waitSignal(
         controller.prediction_changed, timeout=SLOW, check_params_cb=lambda p: p is not None
@@ -285,7 +247,7 @@ def test_closing_during_inference_neither_hangs_nor_crashes(
     qtbot: QtBot, opened: MainWindow
 ) -> None:
     opened.controller.run_pass()
-    qtbot.waitUntil(lambda: opened.controller._predicted.sum() >= 2, timeout=SLOW)
+    qtbot.waitUntil(lambda: opened.controller.predictions.present.sum() >= 2, timeout=SLOW)
     assert opened.close()
 
 
@@ -371,39 +333,45 @@ def test_what_cannot_be_opened_is_told_and_the_window_goes_on(
 
 
 def test_paint_undo_train_and_see_it(qtbot: QtBot, opened: MainWindow, tmp_path: Path) -> None:
-    """The whole circle: a stroke, its file, undo, a fine-tuned model in use."""
+    """The whole circle: a stroke, its label file, undo, a fine-tuned model in use."""
     canvas, painting = opened.display.canvas, opened.controller.painting
-    qtbot.waitUntil(lambda: painting._store is not None, timeout=SLOW)
+    qtbot.waitUntil(lambda: painting.project is not None, timeout=SLOW)
     qtbot.keyClick(canvas, Qt.Key.Key_B)
     qtbot.keyClick(canvas, Qt.Key.Key_4)
     view = canvas.viewport()
-    with qtbot.waitSignal(painting.saved, timeout=SLOW) as told:
+    with qtbot.waitSignal(painting.settled, timeout=SLOW):
         qtbot.mousePress(view, Qt.MouseButton.LeftButton, pos=canvas.position_of(20, 40))
         qtbot.mouseMove(view, canvas.position_of(60, 40))
         qtbot.mouseRelease(view, Qt.MouseButton.LeftButton, pos=canvas.position_of(60, 40))
-    ids = read_label_png(Path(told.args[0]), 11)
-    assert Path(told.args[0]).name == "000012.png"
+    assert painting.project is not None
+    qtbot.waitUntil(lambda: bool(painting.medium), timeout=SLOW)
+    with Project.open(painting.project.folder, write=False) as read:
+        ids = read.labels(painting.medium, 12)
+    assert ids is not None
     assert ids[40, 20] == ids[40, 40] == ids[40, 60] == 3
     assert (ids == 255).sum() > ids.size / 2
 
-    with qtbot.waitSignal(painting.saved, timeout=SLOW):
-        qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert (read_label_png(Path(told.args[0]), 11) == 255).all()
-    with qtbot.waitSignal(painting.saved, timeout=SLOW):
-        qtbot.keyClick(
-            canvas,
-            Qt.Key.Key_Z,
-            Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier,
-        )
-    np.testing.assert_array_equal(read_label_png(Path(told.args[0]), 11), ids)
+    shown: list[object] = []
+    painting.changed.connect(shown.append)
+    qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: bool(shown) and shown[-1] is None, timeout=SLOW)
+    shown.clear()
+    qtbot.keyClick(
+        canvas,
+        Qt.Key.Key_Z,
+        Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier,
+    )
+    qtbot.waitUntil(lambda: bool(shown) and shown[-1] is not None, timeout=SLOW)
+    np.testing.assert_array_equal(shown[-1], ids)  # type: ignore[arg-type]
 
     recipe = tmp_path / "quick.toml"
     recipe.write_text("steps = 3\nbatch_size = 2\n[augment]\ncrop = [64, 96]\nshort_side = 64\n")
-    painting.recipe = str(recipe)
+    training = opened.controller.training
+    training.recipe = str(recipe)
     lines: list[int] = []
-    painting.job_updated.connect(lambda job, done, total, text: lines.append(done))
+    training.job_updated.connect(lambda job, done, total, text: lines.append(done))
     with qtbot.waitSignals(
-        [painting.job_finished, opened.controller.model_changed], timeout=120_000
+        [training.job_finished, opened.controller.model_changed], timeout=120_000
     ):
         opened.controller.fine_tune()
     assert lines[-1] == 3
@@ -412,26 +380,29 @@ def test_paint_undo_train_and_see_it(qtbot: QtBot, opened: MainWindow, tmp_path:
 
 
 def test_training_on_nothing_is_told(qtbot: QtBot, opened: MainWindow) -> None:
-    with qtbot.waitSignal(opened.controller.painting.job_finished, timeout=SLOW) as told:
+    qtbot.waitUntil(lambda: opened.controller.painting.project is not None, timeout=SLOW)
+    with qtbot.waitSignal(opened.controller.training.job_finished, timeout=SLOW) as told:
         opened.controller.fine_tune()
     assert not told.args[2]
     assert "Nothing is painted" in told.args[1]
 
 
 def test_training_reads_what_was_painted_before(
-    qtbot: QtBot, window: MainWindow, model: Path, clip: Path
+    qtbot: QtBot, window: MainWindow, model: Path, clip: Path, tmp_path: Path
 ) -> None:
     """Asked for while the labels of an earlier day are still being read, it waits for them."""
-    write_labels(labels_folder(media_hash(clip)), 3, np.zeros((64, 96), np.uint8), camvid_classes())
+    with Project.create(tmp_path / "p", camvid_classes(), [clip]) as project:
+        whole = np.zeros((64, 96), np.uint8)
+        project.apply_many([LabelEdit(project.media[0].id, 3, (0, 0), whole)])
     controller = window.controller
     controller.load_model(ModelChoice(str(model), "cpu", "fp32"))
     with qtbot.waitSignals([controller.media_changed, controller.model_changed], timeout=SLOW):
-        controller.open(clip)
-    with qtbot.waitSignal(controller.painting.job_started, timeout=SLOW) as told:
+        controller.open(tmp_path / "p")
+    with qtbot.waitSignal(controller.training.job_started, timeout=SLOW) as told:
         controller.fine_tune()
     assert told.args[1] == "Fine-tune on what is painted (frames: 1)"
-    with qtbot.waitSignal(controller.painting.job_finished, timeout=SLOW):
-        controller.painting.cancel_training()
+    with qtbot.waitSignal(controller.training.job_finished, timeout=SLOW):
+        controller.training.cancel()
 
 
 def test_every_tool_has_its_key(qtbot: QtBot, opened: MainWindow) -> None:

@@ -13,22 +13,17 @@ from stt_core.labels import (
     UNLABELLED,
     VOID,
     LabelClass,
-    LabelStore,
     Stroke,
+    covered_by,
     palette_rgba,
     read_classes,
     read_label_png,
     write_label_png,
 )
-from stt_core.project.label_folder import read_label_folder, write_labels
 from stt_core.resources import SAMPLE_CLASSES, resource_path
 
 CLASSES = (LabelClass("floor", (10, 20, 30)), LabelClass("box", (255, 0, 0)))
 SIZE = (40, 60)
-
-
-def _dab(x: float, y: float, radius: float, class_id: int) -> Stroke:
-    return Stroke(np.array([[x, y]]), radius, class_id)
 
 
 _strokes = st.builds(
@@ -39,67 +34,31 @@ _strokes = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), _strokes), max_size=8))
-@settings(max_examples=40, deadline=None)
-def test_undoing_everything_leaves_nothing_and_redoing_brings_it_back(
-    edits: list[tuple[int, Stroke]],
-) -> None:
-    store = LabelStore(SIZE)
-    for frame, stroke in edits:
-        store.apply(frame, stroke)
-    painted = [store.get(f) for f in range(3)]
-    while store.undo() is not None:
-        pass
-    assert all((store.get(f) == UNLABELLED).all() for f in range(3))
-    while store.redo() is not None:
-        pass
-    for f in range(3):
-        np.testing.assert_array_equal(store.get(f), painted[f])
+@given(_strokes)
+@settings(max_examples=60, deadline=None)
+def test_a_stroke_covers_the_pixels_within_its_radius(stroke: Stroke) -> None:
+    where, covered = covered_by(stroke, SIZE)
+    got = np.zeros(SIZE, np.bool_)
+    got[where] = covered
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+    near = np.full(SIZE, np.inf)
+    steps = np.linspace(0, 1, 200)
+    ends = stroke.points[1:] if len(stroke.points) > 1 else stroke.points
+    for a, b in zip(stroke.points, ends, strict=False):
+        for t in steps:
+            px, py = a + t * (b - a)
+            near = np.minimum(near, np.hypot(x - px, y - py))
+    assert got[near < stroke.radius - 0.5].all()
+    assert not got[near > stroke.radius + 0.5].any()
 
 
 @given(_strokes)
 @settings(max_examples=60, deadline=None)
-def test_a_stroke_covers_the_pixels_within_its_radius(stroke: Stroke) -> None:
-    store = LabelStore(SIZE)
-    painted = Stroke(stroke.points, stroke.radius, 1)
-    store.apply(0, painted)
-    got = store.get(0) == 1
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
-    near = np.full(SIZE, np.inf)
-    steps = np.linspace(0, 1, 200)
-    ends = painted.points[1:] if len(painted.points) > 1 else painted.points
-    for a, b in zip(painted.points, ends, strict=False):
-        for t in steps:
-            px, py = a + t * (b - a)
-            near = np.minimum(near, np.hypot(x - px, y - py))
-    assert got[near < painted.radius - 0.5].all()
-    assert not got[near > painted.radius + 0.5].any()
-
-
-def test_a_new_stroke_forgets_what_could_be_redone() -> None:
-    store = LabelStore(SIZE)
-    store.apply(0, _dab(10, 10, 4, 0))
-    store.undo()
-    store.apply(0, _dab(30, 10, 4, 1))
-    assert store.redo() is None
-
-
-def test_a_map_handed_out_is_a_copy() -> None:
-    store = LabelStore(SIZE)
-    store.apply(0, _dab(10, 10, 4, 1))
-    store.get(0)[:] = 0
-    assert store.get(0)[10, 10] == 1
-    store.snapshot()[0][:] = 0
-    assert store.get(0)[10, 10] == 1
-
-
-def test_the_snapshot_leaves_out_frames_with_nothing_to_learn() -> None:
-    store = LabelStore(SIZE)
-    store.apply(0, _dab(10, 10, 4, VOID))
-    store.apply(1, _dab(10, 10, 4, 1))
-    store.apply(2, _dab(10, 10, 4, 1))
-    store.apply(2, _dab(10, 10, 9, UNLABELLED))
-    assert list(store.snapshot()) == [1]
+def test_the_box_of_a_stroke_lies_in_the_map(stroke: Stroke) -> None:
+    (rows, cols), covered = covered_by(stroke, SIZE)
+    assert np.empty(SIZE)[rows, cols].shape == covered.shape
+    assert rows.start >= 0
+    assert cols.start >= 0
 
 
 @pytest.mark.parametrize("classes", [None, CLASSES])
@@ -139,20 +98,6 @@ def test_a_damaged_png_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(LabelError, match="cannot read the label map"):
         read_label_png(tmp_path / "a.png", 2)
-
-
-def test_a_folder_of_labels_is_read_back(tmp_path: Path) -> None:
-    store = LabelStore(SIZE)
-    store.apply(7, _dab(10, 10, 4, 1))
-    store.apply(123456, _dab(30, 10, 4, VOID))
-    for frame in store:
-        write_labels(tmp_path, frame, store.get(frame), CLASSES)
-    again = read_label_folder(tmp_path, SIZE, 2)
-    assert list(again) == [7, 123456]
-    np.testing.assert_array_equal(again.get(7), store.get(7))
-    assert len(read_label_folder(tmp_path / "missing", SIZE, 2)) == 0
-    with pytest.raises(LabelError, match=r"60x40, but the video is 8x4"):
-        read_label_folder(tmp_path, (4, 8), 2)
 
 
 def test_the_shipped_classes_are_camvids() -> None:
