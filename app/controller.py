@@ -19,7 +19,6 @@ from app.facts import (
     ModelChoice,
     ModelFacts,
     Notice,
-    PassKey,
     ProjectFacts,
     Session,
     ShownPrediction,
@@ -34,6 +33,7 @@ from app.whole_pass import WholePass
 from stt_core.cache import ByteCache
 from stt_core.config import Precision
 from stt_core.media.frame import Frame
+from stt_core.project.predictions.key import PredictionKey
 
 FRAME_BYTES = 256 << 20
 
@@ -95,7 +95,7 @@ class Controller(QObject):
         self.frame = 0
         self.query: Query | None = None
         self._frames: ByteCache[Frame] = ByteCache(FRAME_BYTES)
-        self._key: PassKey | None = None
+        self._key: PredictionKey | None = None
         self._closed = False
         self._clock = QTimer(self)
         self._clock.timeout.connect(self._on_tick)

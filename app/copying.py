@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from pathlib import Path
 
 from stt_core.files import writing
+from stt_core.formats.staging import staged
 from stt_core.project.journal import NAME as JOURNAL
 from stt_core.project.journal import Journal
+from stt_core.project.lock import FOLDER_LOCKS
 from stt_core.project.opening import LOCK
 from stt_core.project.prediction_folders import CACHE
 
@@ -27,16 +27,8 @@ def copy_project(folder: Path, target: Path) -> None:
     Raises:
         OutputError, ProjectError: it cannot be written.
     """
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    leave = shutil.ignore_patterns(f"{JOURNAL}*", LOCK, "locks", CACHE, ".*")
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copytree(folder, draft, ignore=leave)
-            with Journal(folder / JOURNAL, read_only=True) as journal:
-                journal.backup(draft / JOURNAL)
-            if target.exists():
-                target.rmdir()  # empty
-            os.replace(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    leave = shutil.ignore_patterns(f"{JOURNAL}*", LOCK, FOLDER_LOCKS, CACHE, ".*")
+    with staged(target, as_file=False) as draft, writing(target):
+        shutil.copytree(folder, draft, ignore=leave, dirs_exist_ok=True)
+        with Journal(folder / JOURNAL, read_only=True) as journal:
+            journal.backup(draft / JOURNAL)

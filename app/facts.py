@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stt_core.config import Precision
 from stt_core.labels import LabelClass
+from stt_core.project.predictions.key import PredictionKey
 from stt_core.results import LookBack, Prediction
 
 
@@ -127,16 +128,6 @@ ShownPrediction = Prediction | StoredPrediction
 
 
 @dataclass(frozen=True, slots=True)
-class PassKey:
-    """What stored predictions must be of to be those that the window would compute."""
-
-    media_hash: str
-    model_hash: str
-    settings: Mapping[str, object]
-    """Those that change labels; what else a store may keep does not count."""
-
-
-@dataclass(frozen=True, slots=True)
 class PassProgress:
     """One more frame of a whole-video pass is in the store."""
 
@@ -158,8 +149,11 @@ class Session(Protocol):
     def open(self, path: Path) -> Generator[None, None, None]:
         """Work on another medium from here on."""
 
-    def pass_key(self) -> PassKey | None:
-        """What a pass would compute now; None without a model or a medium."""
+    def pass_key(self) -> PredictionKey | None:
+        """What stored predictions must be of to be those that the window would compute.
+
+        Its settings are those that change labels. None without a model or a medium.
+        """
 
     def devices(self) -> Generator[None, None, tuple[str, ...]]:
         """The devices this machine has."""

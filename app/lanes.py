@@ -6,11 +6,12 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
-from app.facts import MediaFacts, ModelChoice, ModelFacts, PassKey, PassProgress, Session
+from app.facts import MediaFacts, ModelChoice, ModelFacts, PassProgress, Session
 from app.stored import StoredPredictions
 from stt_core.errors import MediaError
 from stt_core.media.frame import Frame
 from stt_core.media.source import MediaSource, media_hash, open_media
+from stt_core.project.predictions.key import PredictionKey
 from stt_core.results import LookBack, Prediction
 
 
@@ -19,7 +20,7 @@ class SetUp(NamedTuple):
 
     model: ModelFacts
     devices: tuple[str, ...]
-    key: PassKey | None
+    key: PredictionKey | None
 
 
 class DecodeLane:

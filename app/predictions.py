@@ -9,18 +9,19 @@ from typing import NamedTuple
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
-from app.facts import Notice, PassKey, ShownPrediction, StoredPrediction
+from app.facts import Notice, ShownPrediction, StoredPrediction
 from app.jobs import Jobs, Lane, Slot
 from app.lanes import DecodeLane, InferLane
 from app.stored import StoredFacts
 from stt_core.cache import ByteCache
+from stt_core.project.predictions.key import PredictionKey
 
 _BYTES = 512 << 20
 
 
 class _Store(NamedTuple):
     folder: Path
-    key: PassKey
+    key: PredictionKey
 
 
 class Predictions(QObject):
@@ -61,7 +62,7 @@ class Predictions(QObject):
         self._ready = False
         self.present_changed.emit(self.present)
 
-    def look_up(self, folder: Path | None, key: PassKey | None) -> None:
+    def look_up(self, folder: Path | None, key: PredictionKey | None) -> None:
         """Find out what the store of a project's folder has; where there is no key, nothing."""
         self._store = None
         if folder is None or key is None:

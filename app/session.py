@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from app.facts import ModelChoice, ModelFacts, PassKey, PassProgress
+from app.facts import ModelChoice, ModelFacts, PassProgress
 from stt_core.checkpoint import load_checkpoint
 from stt_core.config import reach
 from stt_core.device import best_device, describe_device, precision_name
@@ -19,8 +19,9 @@ from stt_core.media.source import MediaSource, media_hash, open_media
 from stt_core.model.compiling import compile_steps
 from stt_core.network import Network
 from stt_core.project.prediction_folders import PredictionFolders
+from stt_core.project.predictions.key import PredictionKey
 from stt_core.results import LookBack, Prediction
-from stt_core.workflow.prediction_pass import PassOptions, predict_media
+from stt_core.workflow.prediction_pass import PassOptions, label_settings, predict_media
 
 _NO_MODEL = "there is no model yet: choose one in the bar above the picture"
 
@@ -75,18 +76,11 @@ class EngineSession:
         self._renew()
         yield
 
-    def pass_key(self) -> PassKey | None:
+    def pass_key(self) -> PredictionKey | None:
         network, media = self._network, self._media
         if network is None or media is None:
             return None
-        height, width = network.header.preprocess.network_size(media.height, media.width)
-        settings = {
-            "key_frames": network.key_frames,
-            "precision": precision_name(network.dtype),
-            "cuts": True,
-            "size": [width, height],
-        }
-        return PassKey(self._media_hash, network.sha256, settings)
+        return PredictionKey(self._media_hash, network.sha256, label_settings(network, media))
 
     def devices(self) -> Generator[None, None, tuple[str, ...]]:
         yield

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.facts import PassKey, StoredPrediction
+from app.facts import StoredPrediction
 from stt_core.errors import FormatError, OutputError
-from stt_core.project.prediction_folders import PredictionFolders
-from stt_core.project.predictions.manifest import NAME as MANIFEST
+from stt_core.project.prediction_folders import PredictionFolders, PredictionSet
+from stt_core.project.predictions.key import PredictionKey
 from stt_core.project.predictions.reader import PredictionReader
 
 
@@ -32,13 +32,15 @@ class StoredPredictions:
     def __init__(self) -> None:
         self._reader: PredictionReader | None = None
 
-    def find(self, folder: Path, key: PassKey, frames: int) -> Generator[None, None, StoredFacts]:
+    def find(
+        self, folder: Path, key: PredictionKey, frames: int
+    ) -> Generator[None, None, StoredFacts]:
         """Look through the store of a project's folder for those of `key`."""
         self._reader = None
-        stale: list[str] = []
         found = PredictionFolders(folder)
+        stale = [*found.unusable().values()]
         for each in found.all():
-            if each.key.media_hash != key.media_hash or not (each.path / MANIFEST).exists():
+            if each.key.media_hash != key.media_hash:
                 continue
             yield
             try:
@@ -46,9 +48,10 @@ class StoredPredictions:
             except (FormatError, OutputError) as error:
                 stale.append(str(error))
                 continue
-            why = _difference(reader, key)
+            why = _difference(each, key)
             if not why and self._reader is None:
                 self._reader = reader
+                found.use(each.path)
             elif why and len(reader):
                 stale.append(f"predictions {why}: {len(reader)} frames")
         present = np.zeros(frames, np.bool_)
@@ -57,7 +60,7 @@ class StoredPredictions:
         return StoredFacts(present, tuple(stale))
 
     def read(
-        self, folder: Path, key: PassKey, frame: int
+        self, folder: Path, key: PredictionKey, frame: int
     ) -> Generator[None, None, StoredPrediction | None]:
         """One frame; None where it is not there or damaged."""
         reader = self._reader
@@ -74,10 +77,12 @@ class StoredPredictions:
             return None  # predicted again: what is damaged counts as missing
 
 
-def _difference(reader: PredictionReader, key: PassKey) -> str:
-    """How the stored ones differ from what would be computed now; empty where they do not."""
-    manifest = reader.manifest
-    if manifest.model_hash != key.model_hash:
+def _difference(stored: PredictionSet, key: PredictionKey) -> str:
+    """How the stored ones differ from what would be computed now; empty where they do not.
+
+    What else a store may keep does not count.
+    """
+    if stored.key.model_hash != key.model_hash:
         return "of another model"
-    differing = [k for k, v in key.settings.items() if manifest.settings.get(k) != v]
+    differing = [k for k, v in key.settings.items() if stored.key.settings.get(k) != v]
     return f"with other settings ({', '.join(differing)})" if differing else ""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
+import re
+import secrets
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +17,11 @@ from pathlib import Path
 from stt_core.errors import OutputError
 
 _CHUNK_BYTES = 1 << 20
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # process ids say nothing of other machines
+_START = secrets.token_hex(2)  # and are given again: in a container often the same at each start
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-([0-9a-f]{4})-[0-9a-z_]{8}(\..*)?", re.DOTALL)
+_NAME_BYTES = 40
+"""Of the final name that a temporary one keeps: long names leave no room for more."""
 
 
 @contextmanager
@@ -30,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(
-                prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+                prefix=temporary_prefix(path), suffix=path.suffix, dir=path.parent
             )
             os.close(handle)
             temporary = Path(name)
@@ -41,6 +50,29 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_prefix(path: Path) -> str:
+    """What the name of everything begins with that this process writes on the way to `path`.
+
+    Eight random characters and perhaps a suffix follow.
+    """
+    stem = os.fsencode(path.stem)[:_NAME_BYTES].decode(errors="ignore")
+    return f".{stem}.{_HOST}-{os.getpid()}-{_START}-"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether its name is that of something half-written, by whomever."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def is_left_behind(path: Path) -> bool:
+    """Whether its name is that of something whose writer, on this machine, was killed."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None or match[1] != _HOST:
+        return False
+    process = int(match[2])
+    return match[3] != _START if process == os.getpid() else not _is_alive(process)
 
 
 @contextmanager
@@ -99,6 +131,17 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+
+
+def _is_alive(process: int) -> bool:
+    import psutil  # only who finds something half-written needs it
+
+    try:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def _sync(path: Path) -> None:

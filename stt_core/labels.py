@@ -22,6 +22,11 @@ VOID = 254
 IGNORED = UNLABELLED
 """What training and exports write for both."""
 
+_HEADER_BYTES = 26
+"""Of a PNG up to bit depth and colour type."""
+_GREY = 0
+"""The colour type."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelClass:
@@ -63,7 +68,7 @@ def palette_rgba(classes: tuple[LabelClass, ...]) -> NDArray[np.uint8]:
 
 
 def read_label_png(path: Path, num_classes: int) -> NDArray[np.uint8]:
-    """Read a label map of 8-bit ids (grey or palette).
+    """Read a label map of ids in up to 8 bits (grey or palette).
 
     Args:
         path: the PNG.
@@ -82,7 +87,7 @@ def read_label_png(path: Path, num_classes: int) -> NDArray[np.uint8]:
                     f"{path} holds {image.mode} pixels: a label map is an 8-bit grey or palette "
                     f"PNG of class ids. Convert it first."
                 )
-            ids = np.asarray(image.convert("L") if image.mode == "1" else image, np.uint8)
+            ids = np.asarray(with_true_greys(image, png_header(path)), np.uint8)
     except (OSError, SyntaxError) as error:
         raise LabelError(f"cannot read the label map {path}: {error}") from error
     wrong = np.setdiff1d(np.unique(ids), [*range(num_classes), VOID, UNLABELLED])
@@ -92,6 +97,28 @@ def read_label_png(path: Path, num_classes: int) -> NDArray[np.uint8]:
             f"(0 to {num_classes - 1}; {VOID} void, {UNLABELLED} not labelled)"
         )
     return ids
+
+
+def png_header(path: Path) -> bytes:
+    """The beginning of a file, where a PNG says how many bits a pixel has."""
+    with path.open("rb") as file:
+        return file.read(_HEADER_BYTES)
+
+
+def with_true_greys(image: Image.Image, header: bytes) -> Image.Image:
+    """The numbers that are in the file: Pillow spreads grey of 1, 2 and 4 bits over 0..255.
+
+    Args:
+        image: as Pillow reads it.
+        header: the beginning of its file.
+
+    Returns:
+        Of mode L where it was such a PNG, else `image` itself.
+    """
+    depth, kind = header[24:_HEADER_BYTES] if len(header) >= _HEADER_BYTES else (8, 0)
+    if image.format != "PNG" or kind != _GREY or depth >= 8:
+        return image
+    return Image.fromarray(np.asarray(image.convert("L"), np.uint8) // (255 // ((1 << depth) - 1)))
 
 
 def write_label_png(

@@ -89,8 +89,8 @@ def segment_media(
         stack.callback(frames.close)
         video = None
         if options.overlay:
-            size = (media.width, media.height)
-            video = stack.enter_context(VideoWriter(out / "overlay.mp4", size, media.fps))
+            size, fps = (media.width, media.height), media.fps / options.frames.step
+            video = stack.enter_context(VideoWriter(out / "overlay.mp4", size, fps))
         writes = stack.enter_context(WriteBehind())
         for frame in frames:
             if frame.index not in options.frames:
@@ -106,21 +106,6 @@ def segment_media(
     report = _report(network, media, options, clock, perf_counter() - begun)
     write_text(out / "run.json", json.dumps(report, indent=2) + "\n")
     return report
-
-
-def parse_range(text: str, count: int) -> range:
-    """``A:B``, half-open with optional ends, within `count` frames.
-
-    Raises:
-        ValueError: not of that form, or no frame lies in it.
-    """
-    first, colon, last = text.partition(":")
-    if not colon or any(part and not part.isdecimal() for part in (first, last)):
-        raise ValueError(f"'{text}' is not a range of frames: say A:B, A: or :B, as in 0:100")
-    frames = range(int(first or 0), min(int(last or count), count))
-    if not frames:
-        raise ValueError(f"the range {text} holds no frame: the medium has frames 0 to {count - 1}")
-    return frames
 
 
 def _with_past(frames: range, network: Network) -> range:
@@ -190,6 +175,7 @@ def _report(
         },
         "settings": {
             "range": [options.frames.start, options.frames.stop],
+            "step": options.frames.step,
             "device": describe_device(network.device),
             "precision": precision_name(network.dtype),
             "key_frames": network.key_frames,

@@ -8,6 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
+KILLS = int(os.environ.get("STT_KILLS", "25"))
+"""At how many random moments each of the tests that kill a program does so."""
 
 
 def pytest_configure() -> None:

@@ -595,8 +595,9 @@ def test_a_run_that_is_interrupted_goes_on_where_it_was(
 
 
 def test_pseudo_labels_are_written_for_some_frames(pseudo_labelled: Ran, place: Path) -> None:
-    names = names_in(place / "pseudo")
+    *names, record = names_in(place / "pseudo")
     assert names[:2] == ["000000.png", "000004.png"]
+    assert pseudo_labelled.told["provenance"] == json.loads((place / "pseudo" / record).read_text())
     assert pseudo_labelled.told["frames"] == len(names)
     known = [(read_label_png(place / "pseudo" / name, 11) != UNLABELLED).mean() for name in names]
     assert pseudo_labelled.told["labelled"] == pytest.approx(np.mean(known), abs=1e-3)

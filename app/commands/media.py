@@ -72,7 +72,7 @@ def segment(
     ] = None,
     model: Model = SAMPLE_MODEL,
     range_: Annotated[
-        str, typer.Option("--range", help="A:B, half-open, 0-based, ends optional.")
+        str, typer.Option("--range", help="A:B or A:B:STEP, half-open, ends optional.")
     ] = ":",
     device: Device = "auto",
     key_frames: KeyFrames = None,
@@ -192,12 +192,13 @@ def _segment_to(
 ) -> dict[str, Any]:
     """Segment a medium into a folder; return what to tell."""
     from stt_core.media.source import open_media
-    from stt_core.segmenting import SegmentOptions, parse_range, segment_media
+    from stt_core.segmenting import SegmentOptions, segment_media
+    from stt_core.workflow.naming import parse_frames
 
     with open_media(media) as source:
         warn(source.warnings)
         with usage():
-            frames = parse_range(range_, len(source))
+            frames = parse_frames(range_, len(source))
         network = load()
         options = SegmentOptions(frames=frames, overlay=overlay, save=save, cuts=cuts)
         steps = segment_media(network, source, out, options)
@@ -244,13 +245,13 @@ def _predict(
     options: dict[str, bool],
 ) -> dict[str, Any]:
     from stt_core.media.source import open_media
-    from stt_core.segmenting import parse_range
+    from stt_core.workflow.naming import parse_frames
     from stt_core.workflow.prediction_pass import PassOptions, predict_media
 
     with open_media(path) as source:
         warn(source.warnings)
         with usage():
-            frames = parse_range(range_, len(source))
+            frames = parse_frames(range_, len(source))
         steps = predict_media(network, source, folders, PassOptions(frames=frames, **options))
         report = follow(steps, len(frames), "segment", place=lambda step: step.done)
         warnings = [*source.warnings, *network.notes, *report.notes]

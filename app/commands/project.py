@@ -257,6 +257,9 @@ def _info_lines(facts: Any) -> list[str]:
             f"              {where}",
         ]
     for each in facts["predictions"]:
+        if each["model"] is None:
+            lines.append(f"predictions of nobody knows what: {each['problem']}")
+            continue
         of = names.get(each["media"], "no medium as it is now, so they are stale")
         state = (
             each["problem"] or f"{_count(each['frames'], 'frame')}, {each['bytes'] / 1e6:.1f} MB"

@@ -41,19 +41,24 @@ def pseudo_label(
     as_json: Json = False,
 ) -> None:
     """Label a video with a model, steadied along the motion, as training data for others."""
+    from stt_core.labels import IGNORED
     from stt_core.media.source import open_media
-    from stt_core.training.pseudo_labels import PseudoLabelOptions, write_pseudo_labels
+    from stt_core.pseudo.rule import Threshold
+    from stt_core.workflow.clip_labels import ClipLabelOptions, write_clip_labels
 
     shares: list[float] = []
+    options = ClipLabelOptions(neighbours, Threshold(threshold), every)
     with open_media(media) as source:
         warn(source.warnings)
         network = load_network(model, device, precision, key_frames)
-        options = PseudoLabelOptions(neighbours=neighbours, threshold=threshold, every=every)
-        steps = write_pseudo_labels(network, source, out, options)
-        written = follow(steps, len(source), "label", lambda step: shares.append(step.labelled))
+        steps = write_clip_labels(network, source, out, options)
+        total = len(range(0, len(source), every))
+        record = follow(
+            steps, total, "label", lambda step: shares.append((step.labels != IGNORED).mean())
+        )
     warn(network.notes)
-    labelled = float(np.mean(shares[::every]))
-    say(f"{written} label maps written to {out}; {labelled:.1%} of the pixels are labelled")
-    facts = {"frames": written, "labelled": round(labelled, 4)}
+    labelled = float(np.mean(shares))
+    say(f"{total} label maps written to {out}; {labelled:.1%} of the pixels are labelled")
+    facts = {"frames": total, "labelled": round(labelled, 4), "provenance": record}
     told = {"media": str(media), "outputs": {"labels": str(out)}}
     done(as_json, {"command": "pseudo-label", **facts, **told})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stt_core.data.class_tables import camvid_classes, class_table
+from stt_core.data.class_tables import camvid_classes, camvid_places, class_table
 from stt_core.data.drives import (
     Drive,
     Numbered,
@@ -33,21 +33,6 @@ SPLITS = ("train", "val", "test")
 
 VOID_ID = 11
 """What SegNet's label files hold where there is no class."""
-MERGED = {
-    "Sky": ("Sky",),
-    "Building": ("Building", "Wall", "Tunnel", "Bridge", "Archway"),
-    "Pole": ("Column_Pole", "TrafficCone"),
-    "Road": ("Road", "LaneMkgsDriv", "LaneMkgsNonDriv"),
-    "Pavement": ("Sidewalk", "ParkingBlock", "RoadShoulder"),
-    "Tree": ("Tree", "VegetationMisc"),
-    "SignSymbol": ("SignSymbol", "Misc_Text", "TrafficLight"),
-    "Fence": ("Fence",),
-    "Car": ("Car", "SUVPickupTruck", "Truck_Bus", "Train", "OtherMoving"),
-    "Pedestrian": ("Pedestrian", "Child", "CartLuggagePram", "Animal"),
-    "Bicyclist": ("Bicyclist", "MotorcycleScooter"),
-}
-"""The 11 classes, and which of the original 32 are in each; all others are void."""
-
 _COLOR_TABLE = "label_colors.txt"
 _VIDEO_STEP = 3
 """Longest step, in frames at 30 a second, at which neighbours count as video."""
@@ -89,7 +74,7 @@ def read_color_table(path: Path) -> ColorCode:
     Raises:
         DataError: a line is none.
     """
-    place = {name: i for i, parts in enumerate(MERGED.values()) for name in parts}
+    place = camvid_places()
     colors: dict[tuple[int, int, int], int] = {}
     problems = []
     for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1):

@@ -7,25 +7,20 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from stt_core.data.class_tables import cityscapes_classes
+from stt_core.data.class_tables import cityscapes_classes, cityscapes_train_ids
 from stt_core.data.files import FileSequence, FrameFiles, digest_of
 from stt_core.data.label_codes import IndexCode, index_code
 from stt_core.data.problems import check_sequences, refuse
 from stt_core.data.sequences import DataSet
 from stt_core.data.spec import Spec
 from stt_core.errors import DataError, Problem
+from stt_core.labels import IGNORED
 
 CITYSCAPES_LICENCE = (
     "Non-commercial use only: trained on Cityscapes (its terms allow research, teaching, "
     "publications and personal experiments)."
 )
 CITYSCAPES_OPTIONS = ("split", "ignore")
-TRAIN_IDS = {
-    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
-    26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
-}  # fmt: skip
-"""Class of every label id that has one."""
-_LABEL_IDS = range(34)
 _IMAGE = re.compile(r"(.+_\d+)_(\d+)_leftImg8bit\.png", re.ASCII)
 
 
@@ -90,9 +85,11 @@ def _shots(images: Path, folder: Path) -> list[_Shot]:
 
 def _labels(folder: Path, ignored: frozenset[int]) -> tuple[dict[str, Path], IndexCode]:
     """Label files by frame, and their code: label ids, or else train ids."""
+    train_ids = cityscapes_train_ids()
+    judged = {i: train_id for i, train_id in train_ids.items() if train_id != IGNORED}
     for kind, ids, known in (
-        ("labelIds", TRAIN_IDS, _LABEL_IDS),
-        ("labelTrainIds", {i: i for i in range(19)}, range(0)),
+        ("labelIds", judged, train_ids.keys()),
+        ("labelTrainIds", {i: i for i in judged.values()}, ()),
     ):
         suffix = f"_gtFine_{kind}.png"
         found = {p.name.removesuffix(suffix): p for p in sorted(folder.glob(f"*/[!.]*{suffix}"))}

@@ -10,6 +10,7 @@ from typing import Any
 
 from stt_core.data.label_codes import IndexCode, index_code
 from stt_core.errors import DataError, Problem
+from stt_core.formats.class_files import shipped_classes
 from stt_core.labels import VOID, LabelClass, read_classes
 from stt_core.resources import SAMPLE_CLASSES, resource_path
 
@@ -25,6 +26,21 @@ class ClassTable:
 def camvid_classes() -> tuple[LabelClass, ...]:
     """The 11 classes of generated scenes and of every CamVid-type model."""
     return read_classes(resource_path(SAMPLE_CLASSES))
+
+
+def camvid_places() -> dict[str, int]:
+    """Which of the 11 classes holds each of the 32 of CamVid's authors; all others are void."""
+    places = {own.name: place for place, own in enumerate(camvid_classes())}
+    merged = {
+        str(row["name"]): row.get("merged_into", row["name"]) for row in shipped_classes("camvid32")
+    }
+    return {name: places[own] for name, own in merged.items() if own in places}
+
+
+def cityscapes_train_ids() -> dict[int, int]:
+    """The class of each label id of Cityscapes' files; IGNORED where it is not judged."""
+    rows = shipped_classes("cityscapes_labels")
+    return {int(row["id"]): int(row["train_id"]) for row in rows}
 
 
 def cityscapes_classes() -> tuple[LabelClass, ...]:

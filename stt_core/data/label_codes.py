@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stt_core.errors import DataError, Problem
-from stt_core.labels import IGNORED, UNLABELLED, VOID
+from stt_core.labels import IGNORED, UNLABELLED, VOID, png_header, with_true_greys
 
 _BROKEN = (OSError, SyntaxError, EOFError, Image.DecompressionBombError)
 _TOLD = 8
@@ -46,7 +46,7 @@ class IndexCode:
                 f"holds {_depth(image.mode)}: labels of this kind are 8-bit grey or palette PNGs "
                 "of class ids. Convert them first."
             )
-        ids = np.asarray(image.convert("L") if image.mode == "1" else image, np.uint8)
+        ids = np.asarray(image, np.uint8)
         wrong = np.flatnonzero((np.bincount(ids.ravel(), minlength=256) > 0) & ~self.known)
         if wrong.size:
             known = np.flatnonzero(self.known[:VOID])
@@ -118,7 +118,7 @@ def read_labels(path: Path, code: LabelCode) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             image.load()
-            return code.decode(image)
+            return code.decode(with_true_greys(image, png_header(path)))
     except _BROKEN as error:
         problem = Problem(path, f"cannot be read as a label image ({error}). Get it again.")
         raise DataError(str(problem), [problem]) from error

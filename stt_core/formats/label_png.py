@@ -14,7 +14,7 @@ from PIL import Image
 
 from stt_core.errors import FormatError, OutputError
 from stt_core.formats.untrusted import Limits, checked_size
-from stt_core.labels import IGNORED, LabelClass
+from stt_core.labels import IGNORED, LabelClass, with_true_greys
 
 Color = tuple[int, int, int]
 
@@ -51,9 +51,7 @@ def read_ids(data: bytes, what: Path | str, limits: Limits) -> IndexImage:
         )
     image = _decoded(data, what)
     if kind == _GREY:
-        # Pillow spreads grey of 1, 2 and 4 bits over 0..255; the ids are the numbers in the file.
-        ids = np.asarray(image.convert("L"), np.uint8)
-        return IndexImage(ids // (255 // ((1 << depth) - 1)), None)
+        return IndexImage(np.asarray(with_true_greys(image, data), np.uint8), None)
     colors = np.frombuffer(bytes(image.getpalette("RGB") or ()), np.uint8).reshape(-1, 3)
     return IndexImage(np.asarray(image, np.uint8), colors)
 

@@ -1,24 +1,16 @@
-"""Exports appear under their name when they are whole, or not at all."""
+"""Exports and copies appear under their name when they are whole, or not at all."""
 
 from __future__ import annotations
 
 import os
-import platform
-import re
 import secrets
 import shutil
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from stt_core.errors import OutputError
-from stt_core.files import writing
-
-_HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # process ids say nothing of other machines
-_PART = re.compile(rf"\..+\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.part")
+from stt_core.files import is_left_behind, temporary_prefix, writing
 
 
 @contextmanager
@@ -33,8 +25,7 @@ def staged(target: Path, *, as_file: bool) -> Iterator[Path]:
         OutputError: something stands there already, or it cannot be written.
     """
     _refuse_present(target, as_file=as_file)
-    own = f"{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
-    part = target.with_name(f".{target.name[:40]}.{own}.part")
+    part = target.with_name(f"{temporary_prefix(target)}{secrets.token_hex(4)}.part")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target.parent)
@@ -64,8 +55,7 @@ def remove_leftovers(folder: Path) -> list[Path]:
     """
     left = []
     for path in folder.glob(".*.part"):
-        match = _PART.fullmatch(path.name)
-        if match and not psutil.pid_exists(int(match[1])):
+        if is_left_behind(path):
             shutil.rmtree(path, ignore_errors=True)
             left.append(path)
     return left

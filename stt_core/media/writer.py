@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
+import secrets
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from stt_core.errors import OutputError
-from stt_core.files import unwritable
+from stt_core.files import temporary_prefix, unwritable
 
 _FASTSTART = {".mp4", ".m4v", ".mov"}
 _MAX_RATE_DENOMINATOR = 1001  # of 30000 / 1001; MPEG-4 allows no large ones
@@ -68,7 +68,7 @@ class VideoWriter:
             raise ValueError(f"size and fps must be above 0, got {size=} {fps=}")
         self.path = Path(path)
         self._partial = self.path.with_name(
-            f".{self.path.stem}.{os.getpid()}.part{self.path.suffix}"
+            f"{temporary_prefix(self.path)}{secrets.token_hex(4)}{self.path.suffix}"
         )
         self._size, self._rate = size, Fraction(fps).limit_denominator(_MAX_RATE_DENOMINATOR)
         self._codec = codec if codec in av.codecs_available else "mpeg4"

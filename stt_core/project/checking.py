@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stt_core.errors import LabelError, MediaError, ProjectError
+from stt_core.files import is_left_behind, is_temporary
 from stt_core.media.source import media_hash, open_media
 from stt_core.project import manifest as manifests
 from stt_core.project.facts import manifest_of, publish
@@ -17,7 +18,7 @@ from stt_core.project.media_table import MediaTable
 from stt_core.project.mirror import FOLDER as LABELS
 from stt_core.project.pngs import read_png
 from stt_core.project.prediction_folders import PredictionFolders
-from stt_core.project.recovery import read_manifest, strays, sweep
+from stt_core.project.recovery import own_strays, read_manifest, strays_of_others, sweep
 
 _SECONDS = 1e-3  # pts that differ less are the same
 
@@ -59,20 +60,23 @@ def check_project(
         for frame in all_frames(journal, medium):
             found += _frame(labels, frame, repair)
     found += _strange_folders(folder, media)
-    found += [
-        Finding(f"{path} does not say which predictions it holds, so none are shown. Delete it.")
-        for path in PredictionFolders(folder).unusable()
-    ]
+    found += map(Finding, PredictionFolders(folder).unusable().values())
     return tuple(found)
 
 
 def _temporary(folder: Path, repair: bool) -> Iterator[Finding]:
-    left = strays(folder)
+    left = own_strays(folder)
+    if not repair:  # then somebody else may be writing the project
+        left = [path for path in left if is_left_behind(path) or not is_temporary(path)]
+    left += strays_of_others(folder)
     if left:
         what = f"{len(left)} half-written files were left by a crash, {left[0]} first."
+        kept: list[str] = []
         if repair:
-            sweep(folder)
-        yield Finding(what, "They were removed." if repair else "")
+            sweep(left, kept.append)
+        done = "They were removed." if repair and not kept else ""
+        yield Finding(what, done)
+        yield from map(Finding, kept)
 
 
 def _manifest(folder: Path, journal: Journal, repair: bool) -> Iterator[Finding]:

@@ -1,7 +1,11 @@
-"""The right to write a project: one process at a time, freed by the system when it dies."""
+"""The right to write a project, or a folder of predictions: one process at a time.
+
+The system frees it when its holder dies.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -11,17 +15,22 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from stt_core.errors import ProjectError
+from stt_core.files import writing
+
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
+FOLDER_LOCKS = "locks"
+"""Where the locks of folders lie: beside them."""
 _FAR = 1 << 30  # Windows forbids others to read what is locked, so a byte past the text is
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has a project open for writing."""
+    """Who has a project open for writing, or writes predictions."""
 
     pid: int
     host: str
@@ -48,10 +57,11 @@ class WriterLock:
         """Let the next writer in. Does nothing the second time."""
         if self._handle < 0:
             return
-        os.ftruncate(self._handle, 0)
-        _unlock(self._handle)
-        os.close(self._handle)
-        self._handle = -1
+        handle, self._handle = self._handle, -1
+        with contextlib.suppress(OSError):  # on a failing disk; the lock ends all the same
+            os.ftruncate(handle, 0)
+        _unlock(handle)
+        os.close(handle)
 
 
 def take_lock(path: Path) -> WriterLock | None:
@@ -75,6 +85,35 @@ def take_lock(path: Path) -> WriterLock | None:
     return WriterLock(handle, crashed)
 
 
+def take_folder_lock(folder: Path) -> WriterLock | None:
+    """Become the only one to write or delete a folder that need not exist; None as above.
+
+    The lock lies beside it, so that the folder can go while it is held.
+
+    Raises:
+        OutputError: the folder beside cannot be written to.
+    """
+    path = _folder_lock(folder)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return take_lock(path)
+
+
+def need_folder_lock(folder: Path) -> WriterLock:
+    """As :func:`take_folder_lock`.
+
+    Raises:
+        ProjectError: another writes there.
+    """
+    lock = take_folder_lock(folder)
+    if lock is None:
+        holder = read_holder(_folder_lock(folder)) or "another program"
+        raise ProjectError(
+            f"{folder} is being written by {holder}. Wait until that is done, or stop it."
+        )
+    return lock
+
+
 def read_holder(path: Path) -> Holder | None:
     """Who holds a lock that could not be taken; None where that is not told."""
     try:
@@ -88,6 +127,10 @@ def current_user() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a user id without a name, as in containers
         return "unknown"
+
+
+def _folder_lock(folder: Path) -> Path:
+    return folder.parent / FOLDER_LOCKS / f"{folder.name}.lock"
 
 
 def _myself() -> Holder:

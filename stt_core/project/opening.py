@@ -18,7 +18,13 @@ from stt_core.project.journal import Journal
 from stt_core.project.lock import Holder, WriterLock, read_holder, take_lock
 from stt_core.project.manifest import ClassEntry, Manifest
 from stt_core.project.migrations import migrate
-from stt_core.project.recovery import open_journal, read_manifest, sweep
+from stt_core.project.recovery import (
+    open_journal,
+    own_strays,
+    read_manifest,
+    strays_of_others,
+    sweep,
+)
 
 LOCK = "writer.lock"
 
@@ -89,12 +95,18 @@ def open_folder(folder: Path, *, write: bool) -> Opened:
 def _to_write(folder: Path, lock: WriterLock) -> Opened:
     said: list[str] = []
     crashed = lock.crashed is not None
+    left = [*(own_strays(folder) if crashed else ()), *strays_of_others(folder)]
+    swept = sweep(left, said.append)
     if crashed:
-        swept = sweep(folder)
         what = f"{swept} half-written files were removed" if swept else "nothing was left behind"
         said.append(
             f"The program was not closed properly by {lock.crashed}; all that had been saved is "
             f"there, and {what}."
+        )
+    elif swept:
+        said.append(
+            f"A pass, a training or an export was killed; {swept} half-written files of it were "
+            "removed."
         )
     migrate(folder, said.append)
     journal = open_journal(folder, said.append, crashed=crashed)

@@ -1,84 +1,65 @@
 """Where predictions lie: a folder for each medium x model x settings, under a budget of bytes.
 
-What is in such a folder is the business of who writes it. Passes and windows of several processes
-may use these folders at once, whoever holds the project: each folder has a lock of its own.
+Passes and windows of several processes may use these folders at once, whoever holds the project:
+each folder has a lock of its own.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import secrets
-import shutil
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stt_core.errors import OutputError, ProjectError
-from stt_core.files import write_text, writing
-from stt_core.project.lock import read_holder, take_lock
+from stt_core.errors import FormatError, OutputError
+from stt_core.files import is_temporary, writing
+from stt_core.project.lock import FOLDER_LOCKS, take_folder_lock
+from stt_core.project.predictions.key import PredictionKey, Settings
+from stt_core.project.predictions.manifest import Manifest, read_manifest
+from stt_core.project.predictions.writer import PredictionWriter
 
 PREDICTIONS = "predictions"
 CACHE = "cache"
-_KEY = "key.json"
 _INDEX = "index.sqlite"
-_LOCKS = "locks"
 _TRASH = ".trash-"
-
-
-@dataclass(frozen=True, slots=True)
-class PredictionKey:
-    """What a prediction depends on. Another of any of the three is another prediction."""
-
-    media_hash: str
-    model_hash: str
-    settings: str
-    """By :func:`settings_digest`."""
-
-    @property
-    def folder(self) -> str:
-        """A name for it, the same on every machine."""
-        text = f"{self.media_hash}\n{self.model_hash}\n{self.settings}"
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionSet:
     """A folder of predictions."""
 
-    key: PredictionKey
+    manifest: Manifest
     path: Path
     bytes: int
     last_use: int
     """Grows with every use of any; 0 where it is not known. No time: clocks go back."""
 
+    @property
+    def key(self) -> PredictionKey:
+        return self.manifest.key
+
     def stale(
-        self, media_hashes: Collection[str], model_hash: str | None, settings: str | None
+        self, media_hashes: Collection[str], model_hash: str | None, settings: Settings | None
     ) -> tuple[str, ...]:
         """Why it must not be shown as of now: what differs, in a word each; empty where nothing.
 
         Args:
             media_hashes: of the project's media now.
             model_hash: of the model in use; None not to ask.
-            settings: digest of those in use; None not to ask.
+            settings: those in use; None not to ask.
         """
-        reasons = []
-        if self.key.media_hash not in media_hashes:
+        key, reasons = self.key, []
+        if key.media_hash not in media_hashes:
             reasons.append("media")
-        if model_hash is not None and self.key.model_hash != model_hash:
+        if model_hash is not None and key.model_hash != model_hash:
             reasons.append("model")
-        if settings is not None and self.key.settings != settings:
+        now = None if settings is None else replace(key, settings=settings)
+        if now is not None and now != key:
             reasons.append("settings")
         return tuple(reasons)
-
-
-def settings_digest(settings: Mapping[str, object]) -> str:
-    """A name for settings that does not depend on their order."""
-    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class PredictionFolders:
@@ -94,36 +75,24 @@ class PredictionFolders:
 
     def find(self, key: PredictionKey) -> Path | None:
         """The folder of a key; None where there is none. It may hold part of the frames only."""
-        path = self._predictions / key.folder
-        return path if _read_key(path) == key else None
+        path = self._predictions / key.digest
+        return None if _manifest(path) is None else path
 
     @contextmanager
-    def claim(self, key: PredictionKey) -> Iterator[Path]:
-        """The folder of a key, made where there is none, for this pass alone to write.
+    def writer(self, manifest: Manifest) -> Iterator[PredictionWriter]:
+        """The predictions of a manifest, found or begun, for the block alone to write.
+
+        It needs no right to write the project.
 
         Raises:
-            OutputError: it cannot be made.
-            ProjectError: another pass is writing it.
+            ProjectError: another pass is writing them.
+            OutputError: the disk is full or read-only.
+            FormatError: they are damaged, or a newer version wrote them.
         """
-        path = self._predictions / key.folder
-        lock_path = self._lock_path(path)
-        with writing(lock_path):
-            lock_path.parent.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(lock_path)
-        if lock is None:
-            raise ProjectError(
-                f"{path} is being written by {read_holder(lock_path) or 'another program'}. Wait "
-                "for that pass to end, or stop it."
-            )
-        try:
-            if _read_key(path) != key:
-                with writing(path):
-                    path.mkdir(exist_ok=True)
-                write_text(path / _KEY, json.dumps(asdict(key), indent=2) + "\n")
+        path = self._predictions / manifest.key.digest
+        with PredictionWriter(path, manifest) as writer:
             self.use(path)
-            yield path
-        finally:
-            lock.release()
+            yield writer
 
     def cache_folder(self, name: str) -> Path:
         """A folder for what can be made again, such as thumbnails; eviction may take it.
@@ -141,13 +110,12 @@ class PredictionFolders:
         return path
 
     def use(self, path: Path) -> None:
-        """Note that a folder was used just now: it becomes the last to be evicted.
+        """Note that a folder was used just now, read or written: it is the last to be evicted.
 
-        Raises:
-            OutputError: that could not be written.
+        Where that cannot be noted, as in a read-only project, nothing can be evicted either.
         """
         name = self._name(path)
-        with self._index() as index, index:
+        with suppress(OutputError), self._index() as index, index:
             index.execute(
                 "INSERT OR REPLACE INTO uses(name, number) "
                 "SELECT ?, COALESCE(MAX(number), 0) + 1 FROM uses", (name,),
@@ -158,16 +126,38 @@ class PredictionFolders:
         uses = self._uses()
         sets = []
         for path in _entries(self._predictions):
-            key = _read_key(path)
-            if key is not None:
+            manifest = _manifest(path)
+            if manifest is not None:
                 used = uses.get(self._name(path), 0)
-                sets.append(PredictionSet(key, path, byte_size(path), used))
+                sets.append(PredictionSet(manifest, path, byte_size(path), used))
         return tuple(sorted(sets, key=lambda s: (-s.last_use, s.path.name)))
 
-    def unusable(self) -> tuple[Path, ...]:
-        """Folders that do not say what they are of."""
-        paths = _entries(self._predictions)
-        return tuple(p for p in paths if (key := _read_key(p)) is None or key.folder != p.name)
+    def unusable(self) -> dict[Path, str]:
+        """Folders that do not say what they are of, each with a sentence."""
+        found = {}
+        for path in _entries(self._predictions):
+            try:
+                manifest = read_manifest(path)
+            except FormatError as error:
+                if not _is_just_begun(path):
+                    found[path] = str(error)
+            else:
+                if manifest.key.digest != path.name:
+                    found[path] = f"{path} does not have the name of what it holds. Delete it."
+        return found
+
+    def leftovers(self) -> list[Path]:
+        """What killed passes left half-written and killed evictions half-deleted.
+
+        Nothing of a pass that goes on: it holds the lock of its folder.
+        """
+        left = [*self._predictions.glob(f"{_TRASH}*"), *self._cache.glob(f"{_TRASH}*")]
+        for path in _entries(self._predictions):
+            if path.is_dir() and not path.is_symlink():
+                # Listed before the lock is asked for: what begins after is not among them.
+                half = [file for file in _files(path) if is_temporary(file)]
+                left += half if half and _is_free(path) else ()
+        return left
 
     def bytes(self) -> int:
         """What predictions and caches take."""
@@ -201,10 +191,7 @@ class PredictionFolders:
         return tuple(gone)
 
     def _delete(self, path: Path) -> bool:
-        lock_path = self._lock_path(path)
-        with writing(lock_path):
-            lock_path.parent.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(lock_path)
+        lock = take_folder_lock(path)
         if lock is None:
             return False
         try:
@@ -212,7 +199,7 @@ class PredictionFolders:
                 # Renamed first: killed in the middle, it is never taken for a whole one.
                 trash = path.with_name(_TRASH + secrets.token_hex(6))
                 os.replace(path, trash)
-                _remove(trash)
+                remove_tree(trash)
         finally:
             lock.release()
         return True
@@ -221,17 +208,13 @@ class PredictionFolders:
         for place in (self._predictions, self._cache):
             for path in place.glob(f"{_TRASH}*"):
                 with writing(path):
-                    _remove(path)
+                    remove_tree(path)
 
     def _evictable(self) -> list[Path]:
         return [*_entries(self._predictions), *_entries(self._cache)]
 
     def _name(self, path: Path) -> str:
         return f"{path.parent.name}/{path.name}"
-
-    def _lock_path(self, path: Path) -> Path:
-        # Beside the folders, and never removed: a lock that can go is no lock.
-        return self._predictions / _LOCKS / f"{path.parent.name}-{path.name}.lock"
 
     def _uses(self) -> dict[str, int]:
         if not (self._predictions / _INDEX).exists():
@@ -287,25 +270,56 @@ def _open_index(path: Path) -> sqlite3.Connection:
     return index
 
 
+def remove_tree(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; another may do so meanwhile.
+
+    Raises:
+        OSError: something may not be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        with suppress(FileNotFoundError):
+            for entry in path.iterdir():
+                remove_tree(entry)
+            path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    own = (_LOCKS, _INDEX)
     return sorted(
-        p for p in folder.iterdir() if not p.name.startswith((".", _INDEX)) and p.name not in own
+        p
+        for p in folder.iterdir()
+        if not p.name.startswith((".", _INDEX)) and p.name != FOLDER_LOCKS
     )
 
 
-def _read_key(path: Path) -> PredictionKey | None:
+def _manifest(path: Path) -> Manifest | None:
     try:
-        raw = json.loads((path / _KEY).read_text(encoding="utf-8"))
-        return PredictionKey(str(raw["media_hash"]), str(raw["model_hash"]), str(raw["settings"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        manifest = read_manifest(path)
+    except FormatError:
+        return None  # told by `unusable`
+    return manifest if manifest.key.digest == path.name else None
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+def _is_just_begun(path: Path) -> bool:
+    """Whether whoever made the folder was killed before there was anything in it."""
+    return path.is_dir() and all(map(is_temporary, _files(path)))
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        return list(path.iterdir())
+    except OSError:
+        return []  # gone meanwhile, or nothing that we may look into
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        lock = take_folder_lock(path)
+    except OutputError:
+        return False  # read-only: nothing can be removed there anyway
+    if lock is not None:
+        lock.release()
+    return lock is not None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from stt_core.errors import LabelError, ProjectError
-from stt_core.files import writing
+from stt_core.errors import LabelError, OutputError, ProjectError
+from stt_core.files import is_left_behind, writing
 from stt_core.labels import UNLABELLED
 from stt_core.project import journal as journals
 from stt_core.project import manifest as manifests
@@ -25,25 +26,45 @@ from stt_core.project.manifest import Manifest, parse_manifest, read_raw
 from stt_core.project.media import locate
 from stt_core.project.mirror import FOLDER as LABELS
 from stt_core.project.pngs import read_about, read_png
+from stt_core.project.prediction_folders import PredictionFolders, remove_tree
 
 BACKUPS = "backups"
+RUNS, EXPORTS = "runs", "exports"
 _QUICKLY_CHECKED = 64 * 2**20  # bytes: a few tenths of a second
 
 
-def strays(folder: Path) -> list[Path]:
-    """Files that a writer that died left half-written."""
+def own_strays(folder: Path) -> list[Path]:
+    """What a writer of the project that died left half-written.
+
+    The caller holds the project's lock: to others they may be files that are being written.
+    """
     left = [*folder.glob(f".{Path(manifests.NAME).stem}.*"), *folder.glob(f".{journals.NAME}.*")]
     left += (folder / LABELS).glob("*/.*.png")
     left += (folder / BACKUPS).glob(".*.zip")
     return left
 
 
-def sweep(folder: Path) -> int:
-    """Remove them; return how many there were."""
-    left = strays(folder)
+def strays_of_others(folder: Path) -> list[Path]:
+    """What passes, trainings and exports that died left half-written.
+
+    They need no lock of the project, so they may be at work now: nothing of such is among these.
+    """
+    left = PredictionFolders(folder).leftovers()
+    for root, folders, files in os.walk(folder / RUNS):
+        left += [p for p in (Path(root, name) for name in (*folders, *files)) if is_left_behind(p)]
+    exports = folder / EXPORTS
+    found = [*exports.glob(".*"), *exports.glob("*/.*")]
+    return left + [path for path in found if is_left_behind(path)]
+
+
+def sweep(left: Sequence[Path], tell: Callable[[str], None]) -> int:
+    """Remove them; return how many there were. Tells of those that cannot be removed."""
     for stray in left:
-        with writing(stray):
-            stray.unlink(missing_ok=True)
+        try:
+            with writing(stray):
+                remove_tree(stray)
+        except OutputError as error:
+            tell(f"A half-written file was left by a crash and stays there: {error}")
     return len(left)
 
 

@@ -21,7 +21,6 @@ from stt_core.project.labelling import LabelEdit
 from stt_core.project.manifest import MediaEntry
 from stt_core.project.predictions.manifest import Manifest
 from stt_core.project.store import Project
-from stt_core.workflow.claiming import claimed_writer
 from stt_core.workflow.matching import FrameMatch, match_frames
 
 _NOTHING = ("none", "-", "")
@@ -151,7 +150,7 @@ def import_predictions(project: Project, plan: ImportPlan) -> Generator[int, Non
         width=entry.width,
         classes=project.classes,
     )
-    with claimed_writer(project.predictions, manifest) as writer:
+    with project.predictions.writer(manifest) as writer:
         for place, each in enumerate(plan.match.frames):
             if each.frame not in writer:
                 labels = _load(plan, place)

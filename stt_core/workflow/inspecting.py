@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from stt_core.errors import FormatError, OutputError
+from stt_core.errors import FormatError, OutputError, ProjectError
 from stt_core.project.checking import Finding
 from stt_core.project.frames import REVIEWS
 from stt_core.project.manifest import MediaEntry
-from stt_core.project.prediction_folders import PredictionSet
-from stt_core.project.predictions.manifest import NAME as MANIFEST_NAME
+from stt_core.project.prediction_folders import PredictionSet, byte_size
 from stt_core.project.predictions.reader import PredictionReader
 from stt_core.project.predictions.repair import repair as mend
 from stt_core.project.store import Project
@@ -27,7 +27,10 @@ def project_facts(project: Project) -> dict[str, object]:
             for i, c in enumerate(project.classes)
         ],
         "media": [_medium_facts(project, entry) for entry in project.media],
-        "predictions": [_set_facts(project, each) for each in project.predictions.all()],
+        "predictions": [
+            *(_set_facts(project, each) for each in project.predictions.all()),
+            *(_unusable_facts(*each) for each in project.predictions.unusable().items()),
+        ],
         "cache_bytes": project.predictions.bytes(),
     }
 
@@ -40,8 +43,7 @@ def check_all(project: Project, *, repair: bool) -> Iterator[Finding]:
     """
     yield from project.check(repair=repair)
     for each in project.predictions.all():
-        if (each.path / MANIFEST_NAME).exists():  # else no frame was written yet
-            yield from _check_set(each, repair=repair)
+        yield from _check_set(each, repair=repair)
 
 
 def _medium_facts(project: Project, entry: MediaEntry) -> dict[str, object]:
@@ -65,28 +67,40 @@ def _medium_facts(project: Project, entry: MediaEntry) -> dict[str, object]:
 
 def _set_facts(project: Project, each: PredictionSet) -> dict[str, object]:
     of = next((e.id for e in project.media if e.hash == each.key.media_hash), None)
+    settings = each.manifest.settings
+    model = model_name(each.key.model_hash)
+    if "imported" in settings:
+        model = f"{settings['imported']} (imported)"
     facts: dict[str, object] = {
         "folder": str(each.path),
         "media": of,
-        "model": model_name(each.key.model_hash),
+        "model": model,
         "model_hash": each.key.model_hash,
         "bytes": each.bytes,
         "stale": list(each.stale([e.hash for e in project.media], None, None)),
         "frames": 0,
-        "settings": {},
+        "settings": settings,
         "problem": None,
     }
-    if (each.path / MANIFEST_NAME).exists():
-        try:
-            reader = PredictionReader(each.path)
-        except (FormatError, OutputError) as error:
-            facts["problem"] = str(error)
-        else:
-            settings = reader.manifest.settings
-            facts |= {"frames": len(reader), "settings": settings}
-            if "imported" in settings:
-                facts["model"] = f"{settings['imported']} (imported)"
+    try:
+        facts["frames"] = len(PredictionReader(each.path))
+    except (FormatError, OutputError) as error:
+        facts["problem"] = str(error)
     return facts
+
+
+def _unusable_facts(path: Path, problem: str) -> dict[str, object]:
+    return {
+        "folder": str(path),
+        "media": None,
+        "model": None,
+        "model_hash": None,
+        "bytes": byte_size(path),
+        "stale": [],
+        "frames": 0,
+        "settings": {},
+        "problem": problem,
+    }
 
 
 def _check_set(each: PredictionSet, *, repair: bool) -> Iterator[Finding]:
@@ -97,5 +111,5 @@ def _check_set(each: PredictionSet, *, repair: bool) -> Iterator[Finding]:
             return
         for problem in PredictionReader(each.path).verify():
             yield Finding(f"{problem}.")
-    except (FormatError, OutputError) as error:  # damaged as a whole, or being written
+    except (FormatError, OutputError, ProjectError) as error:  # damaged, or being written
         yield Finding(str(error))

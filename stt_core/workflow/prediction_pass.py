@@ -28,7 +28,6 @@ from stt_core.project.predictions.flicker import flicker_between
 from stt_core.project.predictions.manifest import Manifest, Shape
 from stt_core.project.predictions.writer import PredictionWriter
 from stt_core.stream import Stream, Streamed
-from stt_core.workflow.claiming import claimed_writer
 
 _READ_AHEAD = 4
 
@@ -109,7 +108,7 @@ def predict_media(
     """
     begun = perf_counter()
     manifest = _plan(network, media, options)
-    with claimed_writer(folders, manifest) as writer:
+    with folders.writer(manifest) as writer:
         work = _Pass(network, media, options, manifest, writer)
         runs = writer.missing(options.frames)
         missing = sum(map(len, runs))
@@ -128,6 +127,19 @@ def predict_media(
     )
 
 
+def label_settings(
+    network: Network, media: MediaSource, *, cuts: bool = True
+) -> dict[str, JsonValue]:
+    """What besides the weights decides which labels a pass predicts now, for the key of them."""
+    height, width = network.header.preprocess.network_size(media.height, media.width)
+    return {
+        "key_frames": network.key_frames,
+        "precision": precision_name(network.dtype),
+        "cuts": cuts,
+        "size": [width, height],
+    }
+
+
 def _plan(network: Network, media: MediaSource, options: PassOptions) -> Manifest:
     """What the pass writes. The precision is settled here.
 
@@ -135,13 +147,7 @@ def _plan(network: Network, media: MediaSource, options: PassOptions) -> Manifes
     """
     first = media[0].image
     network.settle(first)
-    width, height = network.header.preprocess.network_size(media.height, media.width)[::-1]
-    settings: dict[str, JsonValue] = {
-        "key_frames": network.key_frames,
-        "precision": precision_name(network.dtype),
-        "cuts": options.cuts,
-        "size": [width, height],
-    }
+    settings = label_settings(network, media, cuts=options.cuts)
     # only where true, so that predictions without them keep their key
     settings |= {name: True for name in ("probabilities", "features") if getattr(options, name)}
     shapes = _shapes(network, first, options)

@@ -17,7 +17,6 @@ from stt_core.formats.mapping import ClassMapping, propose_mapping
 from stt_core.formats.model_file import bundled_models, find_model
 from stt_core.labels import LabelClass
 from stt_core.project.manifest import MediaEntry
-from stt_core.project.predictions.manifest import NAME as MANIFEST_NAME
 from stt_core.project.predictions.reader import PredictionReader
 from stt_core.project.store import Project
 
@@ -30,10 +29,7 @@ def stored_predictions(project: Project, entry: MediaEntry) -> tuple[Path, ...]:
     Those of what the medium was before are left out: they are stale.
     """
     return tuple(
-        each.path
-        for each in project.predictions.all()
-        # without a manifest there is no frame yet
-        if each.key.media_hash == entry.hash and (each.path / MANIFEST_NAME).exists()
+        each.path for each in project.predictions.all() if each.key.media_hash == entry.hash
     )
 
 
@@ -41,6 +37,8 @@ def find_predictions(
     project: Project, entry: MediaEntry, model: str | None = None
 ) -> tuple[PredictionReader | None, tuple[str, ...]]:
     """The predictions of a medium: those that were used last, of any model or of one.
+
+    Finding them counts as their use.
 
     Args:
         project: open, if only for reading.
@@ -62,6 +60,7 @@ def find_predictions(
         return None, ()
     others = [f"{model_name(r.manifest.model_hash)} ({len(r)} frames)" for r in readers[1:]]
     chosen = readers[0]
+    project.predictions.use(chosen.folder)
     told = (
         (
             f"of {entry.name} the predictions of {model_name(chosen.manifest.model_hash)} were "

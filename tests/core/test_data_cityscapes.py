@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from stt_core.data.cityscapes import CITYSCAPES_LICENCE
-from stt_core.data.class_tables import cityscapes_classes
+from stt_core.data.class_tables import cityscapes_classes, cityscapes_train_ids
 from stt_core.data.sources import open_data
 from stt_core.errors import DataError
+from stt_core.formats.class_files import shipped_classes
 from stt_core.labels import IGNORED
 from tests.core.data_sets import ids, picture, write_image
 
@@ -117,3 +118,12 @@ def test_a_split_without_labels_is_told(images: Path) -> None:
     (images / "leftImg8bit" / "train").rename(images / "leftImg8bit" / "test")
     with pytest.raises(DataError, match=r"there are no labels .*labelTrainIds.png in .*test"):
         open_data(f"cityscapes:{images},split=test")
+
+
+def test_the_table_of_label_ids_and_that_of_the_classes_agree() -> None:
+    rows = shipped_classes("cityscapes_labels")
+    assert cityscapes_train_ids() == {row["id"]: row["train_id"] for row in rows}
+    judged = sorted((r for r in rows if r["train_id"] != IGNORED), key=lambda r: r["train_id"])
+    assert [r["train_id"] for r in judged] == list(range(19))
+    told = [(r["name"].casefold(), tuple(r["color"])) for r in judged]
+    assert told == [(c.name.casefold(), c.color) for c in cityscapes_classes()]

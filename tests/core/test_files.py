@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from stt_core.errors import OutputError
-from stt_core.files import file_hash, make_folder, replacing, write_text, writing
+from stt_core.files import (
+    file_hash,
+    is_left_behind,
+    is_temporary,
+    make_folder,
+    replacing,
+    temporary_prefix,
+    write_text,
+    writing,
+)
 from stt_core.resources import resource_path
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +45,34 @@ def test_the_temporary_keeps_the_suffix(tmp_path: Path) -> None:
         assert temporary.suffix == ".png"
         temporary.write_bytes(b"x")
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["x" * 250 + ".png", "\N{EVERGREEN TREE}" * 62, "a b.c.json"])
+def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path: Path, name: str) -> None:
+    with replacing(tmp_path / name) as temporary:
+        assert is_temporary(temporary)
+        assert not is_left_behind(temporary)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert not is_temporary(tmp_path / name)
+
+
+def test_what_is_left_behind_is_that_of_dead_processes_of_this_machine(tmp_path: Path) -> None:
+    mine = f"{temporary_prefix(tmp_path / 'a.png')}abcd_123.png"
+    host, process, start = mine.split(".")[2].split("-")[:3]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        other = tmp_path / mine.replace(f"-{process}-", f"-{child.pid}-")
+        assert not is_left_behind(other)
+        assert not is_left_behind(tmp_path / mine)
+        child.kill()
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            assert is_left_behind(other)  # although nobody has taken note of its end
+    assert is_left_behind(other)
+    assert not is_left_behind(tmp_path / other.name.replace(host, "0" * 8))
+    # of a process before this one that had its id
+    assert is_left_behind(tmp_path / mine.replace(f"-{start}-", f"-{int(start, 16) ^ 1:04x}-"))
+    for name in ("a.png", ".hidden.png", ".a.b-1-2-3.png"):
+        assert not is_temporary(tmp_path / name)
 
 
 def test_folders_are_made_on_the_way(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
+from stt_core.data.label_codes import index_code, read_labels
 from stt_core.errors import LabelError
 from stt_core.labels import (
     UNLABELLED,
@@ -118,3 +122,53 @@ def test_what_is_no_class_list_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(LabelError, match="is not a class list"):
         read_classes(tmp_path / "c.json")
+
+
+def _packed_png(path: Path, ids: NDArray[np.uint8], bits: int, palette: bytes) -> Path:
+    """A PNG of so many bits a pixel, made by the book: grey where there is no palette."""
+
+    def chunk(tag: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(tag + data)
+        return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", crc)
+
+    height, width = ids.shape
+    planes = np.unpackbits(ids[..., None], axis=2)[..., 8 - bits :]  # [H, W, bits], high bit first
+    rows = np.packbits(planes.reshape(height, -1), axis=1)
+    head = struct.pack(">IIBBBBB", width, height, bits, 3 if palette else 0, 0, 0, 0)
+    body = b"".join(b"\0" + row.tobytes() for row in rows)
+    parts = [chunk(b"IHDR", head), chunk(b"PLTE", palette) if palette else b""]
+    parts += [chunk(b"IDAT", zlib.compress(body)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("kind", ["grey", "palette", "Pillow's palette"])
+def test_ids_of_fewer_bits_are_the_numbers_in_the_file(
+    tmp_path: Path, bits: int, kind: str
+) -> None:
+    count = min(1 << bits, 200)
+    ids = np.random.default_rng(bits).integers(0, count, (5, 7)).astype(np.uint8)
+    colors = np.random.default_rng(0).integers(0, 256, (count, 3)).astype(np.uint8)
+    path = tmp_path / "a.png"
+    if kind == "Pillow's palette":
+        image = Image.fromarray(ids)
+        image.putpalette(colors.tobytes())
+        image.save(path, bits=bits)
+    else:
+        _packed_png(path, ids, bits, colors.tobytes() if kind == "palette" else b"")
+        with Image.open(path) as image:  # it shows the picture that was meant
+            grey = (ids.astype(int) * 255 // ((1 << bits) - 1))[..., None].repeat(3, 2)
+            shown = colors[ids] if kind == "palette" else grey
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), shown)
+    np.testing.assert_array_equal(read_label_png(path, count), ids)
+    code = index_code({i: i for i in range(count)})
+    np.testing.assert_array_equal(read_labels(path, code), ids)
+
+
+def test_black_and_white_of_pillow_are_0_and_1(tmp_path: Path) -> None:
+    ids = np.random.default_rng(0).integers(0, 2, (9, 11)).astype(np.uint8)
+    Image.fromarray(ids.astype(np.bool_)).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == "1"
+    np.testing.assert_array_equal(read_label_png(tmp_path / "a.png", 2), ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,18 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from stt_core.errors import FormatError, OutputError
-from stt_core.files import writing
+from stt_core.files import is_temporary, writing
 from stt_core.project.predictions import spool
 from stt_core.project.predictions.codec import Damaged
 from stt_core.project.predictions.index import Index
-from stt_core.project.predictions.manifest import ARRAYS, NAME, Manifest
+from stt_core.project.predictions.manifest import ARRAYS, Manifest
 from stt_core.project.predictions.rows import Rows, Source, read_parts
 from stt_core.project.predictions.segment import write_segment
 
 SEGMENT_FRAMES = 128
 SEGMENT_BYTES = 64 * 2**20
 """A segment ends with the frame that reaches either."""
-_TEMPORARY = re.compile(rf"\.(\d{{8}}_|{Path(NAME).stem}\.).*")
 
 
 class _Packed(NamedTuple):
@@ -110,9 +108,14 @@ def remove(index: Index, source: Source) -> None:
 
 
 def remove_leftovers(folder: Path, index: Index) -> None:
-    """Remove what a killed writer left: temporary files, and files that newer ones replace."""
+    """Remove what a killed writer left: temporary files, and files that newer ones replace.
+
+    Args:
+        folder: of the predictions, locked by the caller.
+        index: of the folder; is kept right.
+    """
     for path in folder.iterdir():
-        if _TEMPORARY.fullmatch(path.name):
+        if is_temporary(path):
             with writing(path):
                 path.unlink(missing_ok=True)
     for source in [*index.sources.values()]:

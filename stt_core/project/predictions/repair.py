@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stt_core.errors import Problem
+from stt_core.project.lock import need_folder_lock
 from stt_core.project.predictions.codec import Damaged, unpack
 from stt_core.project.predictions.folding import fold, remove_leftovers
 from stt_core.project.predictions.index import Index
-from stt_core.project.predictions.lock import WriterLock
 from stt_core.project.predictions.manifest import ARRAYS, Manifest, read_manifest
 from stt_core.project.predictions.rows import Source, read_parts
 
@@ -19,10 +19,11 @@ def repair(folder: Path) -> tuple[Problem, ...]:
 
     Raises:
         FormatError: the manifest is damaged, or a newer version wrote it.
-        OutputError: someone writes there, or the disk is full; nothing is lost then.
+        ProjectError: someone writes there.
+        OutputError: the disk is full; nothing is lost then.
     """
     manifest = read_manifest(folder)
-    lock = WriterLock(folder)
+    lock = need_folder_lock(folder)
     try:
         index = Index(folder, manifest.frames)
         remove_leftovers(folder, index)
@@ -34,7 +35,7 @@ def repair(folder: Path) -> tuple[Problem, ...]:
                 dropped += [*source.problems, *bad.values()]
         return tuple(dropped)
     finally:
-        lock.close()
+        lock.release()
 
 
 def damaged_frames(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stt_core.errors import FormatError, Problem
 from stt_core.files import make_folder
 from stt_core.labels import VOID
+from stt_core.project.lock import need_folder_lock
 from stt_core.project.predictions.codec import pack
 from stt_core.project.predictions.folding import (
     count_spooled,
@@ -22,7 +23,6 @@ from stt_core.project.predictions.folding import (
     remove_leftovers,
 )
 from stt_core.project.predictions.index import Index, listed
-from stt_core.project.predictions.lock import WriterLock
 from stt_core.project.predictions.manifest import (
     ARRAYS,
     NAME,
@@ -64,12 +64,13 @@ class PredictionWriter:
         """Open or begin the folder.
 
         Raises:
-            OutputError: another writer is at work, or the folder cannot be written to.
+            ProjectError: another writer is at work.
+            OutputError: the folder cannot be written to.
             FormatError: it holds other predictions, is damaged, or a newer version wrote it.
         """
-        make_folder(self.folder)
         with ExitStack() as stack:
-            stack.callback(WriterLock(self.folder).close)
+            stack.callback(need_folder_lock(self.folder).release)
+            make_folder(self.folder)  # not before: whoever deletes it holds the lock
             self._claim()
             self._index = Index(self.folder, self.manifest.frames)
             self.problems = self._index.problems

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_core.errors import FormatError, OutputError
+from stt_core.errors import FormatError, OutputError, ProjectError
 from stt_core.project.predictions.reader import PredictionReader
 from stt_core.project.predictions.repair import repair
 from stt_core.project.predictions.writer import PredictionWriter
@@ -177,7 +177,7 @@ def test_segments_without_a_manifest_are_not_adopted(tmp_path: Path) -> None:
 def test_repair_waits_for_nobody(tmp_path: Path) -> None:
     with (
         PredictionWriter(tmp_path, MANIFEST),
-        pytest.raises(OutputError, match="being written by"),
+        pytest.raises(ProjectError, match="being written by"),
     ):
         repair(tmp_path)
 
@@ -255,5 +255,5 @@ def test_a_disk_too_full_to_fold_keeps_the_spool(tmp_path: Path) -> None:
     assert told == []
     assert "the disk is full" in message
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"manifest.json", "writer.lock", spool.name}
+    assert names == {"manifest.json", spool.name}
     assert _sound(PredictionReader(tmp_path)) == [*range(12)]

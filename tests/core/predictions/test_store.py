@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stt_core.errors import FormatError, OutputError
+from stt_core.errors import FormatError, ProjectError
 from stt_core.project.predictions import folding, segment
 from stt_core.project.predictions.codec import zstd
 from stt_core.project.predictions.reader import PredictionReader
@@ -170,7 +170,7 @@ def test_a_second_writer_is_told_who_is_at_work(tmp_path: Path) -> None:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"ready\n"
-    with pytest.raises(OutputError, match=rf"being written by process {child.pid} on "):
+    with pytest.raises(ProjectError, match=rf"being written by .* \(process {child.pid}, since "):
         fill(tmp_path, range(1))
     child.communicate()
     fill(tmp_path, range(1))
@@ -180,7 +180,7 @@ def test_a_second_writer_is_told_who_is_at_work(tmp_path: Path) -> None:
 def test_two_writers_of_one_process_exclude_each_other_as_well(tmp_path: Path) -> None:
     with (
         PredictionWriter(tmp_path, MANIFEST),
-        pytest.raises(OutputError, match="being written by process"),
+        pytest.raises(ProjectError, match="being written by"),
         PredictionWriter(tmp_path, MANIFEST),
     ):
         pass

@@ -1,7 +1,12 @@
-"""kill -9 at random moments: at most the act in hand is lost, and nothing is left lying about."""
+"""kill -9 at random moments: at most the act in hand is lost, and nothing is left lying about.
+
+Strokes, saves and the conversion of an older layout; tests/core/workflow/test_killing.py has passes
+and exports. STT_KILLS=100 in the environment makes it 100 moments of each, in place of 25.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -14,12 +19,12 @@ from pathlib import Path
 import pytest
 
 from stt_core.project.store import Project
+from tests.conftest import KILLS, ROOT
 from tests.core.project.killed import acts
 from tests.core.project.material import all_labels, new_project, write_layout_1, write_video
 
-_ROOT = Path(__file__).resolve().parents[3]
-_KILLS = int(os.environ.get("STT_KILLS", "25"))
 _LONGEST = 0.25  # seconds: some 40 acts
+_CONVERTED = 30  # frames
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX")
 
@@ -33,7 +38,7 @@ class Killer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=_ROOT,
+            cwd=ROOT,
             env={**os.environ, **threads},
         )
 
@@ -100,7 +105,7 @@ def test_killed_while_working_at_most_the_act_in_hand_is_lost(
     new_project(fresh, clip)[0].close()
     rng = random.Random(1)
     finished = 0
-    for seed in range(_KILLS):
+    for seed in range(KILLS):
         folder = shutil.copytree(fresh, tmp_path / f"p{seed}")
         done = killer(seed, rng.uniform(0.01, _LONGEST), folder)
         finished += done
@@ -111,21 +116,24 @@ def test_killed_while_working_at_most_the_act_in_hand_is_lost(
         _survives(project, folder, expected)
         shutil.rmtree(folder)
         shutil.rmtree(peaceful)
-    assert finished > _KILLS  # else they were killed too early to prove anything
+    assert finished > KILLS  # else they were killed too early to prove anything
 
 
 def test_killed_while_being_converted_it_is_converted_the_next_time(
     tmp_path: Path, killer: Killer
 ) -> None:
-    clip = write_video(tmp_path / "clip.avi")
-    fresh = write_layout_1(tmp_path / "fresh", clip)
+    clip = write_video(tmp_path / "clip.avi", frames=_CONVERTED)
+    fresh = write_layout_1(tmp_path / "fresh", clip, tuple(range(_CONVERTED)))
     with Project.open(shutil.copytree(fresh, tmp_path / "peaceful")) as project:
         expected = all_labels(project)
     rng = random.Random(2)
-    for seed in range(max(5, _KILLS // 5)):
+    converting = 0
+    for seed in range(KILLS):
         folder = shutil.copytree(fresh, tmp_path / f"p{seed}")
-        done = killer(seed, rng.uniform(0.0, 0.12), folder)
+        done = killer(seed, rng.uniform(0.0, 0.15), folder)
+        converting += _is_half_converted(folder)
         with Project.open(folder) as project:
+            assert project.recovered
             if not done:  # it may have done one act, so compare what it was converted from
                 while project.undo():
                     pass
@@ -134,3 +142,12 @@ def test_killed_while_being_converted_it_is_converted_the_next_time(
             assert not list((folder / "labels").glob("*.png"))
             project.flush()
             assert project.check() == ()
+        shutil.rmtree(folder)
+    assert converting  # else they were killed too early or too late to prove anything
+
+
+def _is_half_converted(folder: Path) -> bool:
+    """Whether there is something new, and something is still to be done."""
+    begun = (folder / "backups").exists()
+    version = json.loads((folder / "project.json").read_text())["version"]
+    return begun and (version == 1 or bool(list((folder / "labels").glob("*.png"))))

@@ -2,67 +2,65 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from stt_core.errors import ProjectError
-from stt_core.project.prediction_folders import PredictionFolders, PredictionKey, settings_digest
+from stt_core.errors import FormatError, ProjectError
+from stt_core.project.prediction_folders import PredictionFolders
+from stt_core.project.predictions.manifest import Manifest
 from stt_core.project.store import Project
+from tests.core.predictions.stores import MANIFEST, add
 
 
-def _key(number: int) -> PredictionKey:
-    return PredictionKey("media", f"model {number}", settings_digest({"keys": 7}))
+def _of(number: int) -> Manifest:
+    return replace(MANIFEST, media_hash="media", model_hash=f"model {number}")
 
 
-def _fill(folders: PredictionFolders, number: int, size: int = 1000) -> Path:
-    with folders.claim(_key(number)) as path:
-        (path / "part.h5").write_bytes(bytes(size))
-    return path
-
-
-@given(st.dictionaries(st.text(max_size=5), st.integers() | st.booleans() | st.text(max_size=5)))
-def test_settings_have_one_digest_in_any_order(settings: dict[str, object]) -> None:
-    turned = dict(reversed(settings.items()))
-    assert settings_digest(settings) == settings_digest(turned)
-    assert settings_digest(settings) != settings_digest({**settings, "another one": 1})
+def _fill(folders: PredictionFolders, number: int) -> Path:
+    with folders.writer(_of(number)) as writer:
+        add(writer, 0)
+    return writer.folder
 
 
 def test_each_of_media_model_and_settings_has_a_folder_of_its_own(tmp_path: Path) -> None:
     folders = PredictionFolders(tmp_path)
-    keys = [PredictionKey(a, b, c) for a in ("m", "n") for b in ("m", "n") for c in ("m", "n")]
+    manifests = [
+        replace(MANIFEST, media_hash=a, model_hash=b, settings={"keys": c})
+        for a, b, c in product("mn", "mn", (6, 7))
+    ]
     paths = set()
-    for key in keys:
-        assert folders.find(key) is None
-        with folders.claim(key) as path:
-            paths.add(path)
-        assert folders.find(key) == path
-    assert len(paths) == len(keys)
-    assert {s.key for s in folders.all()} == set(keys)
+    for manifest in manifests:
+        assert folders.find(manifest.key) is None
+        with folders.writer(manifest) as writer:
+            paths.add(writer.folder)
+        assert folders.find(manifest.key) == writer.folder
+    assert len(paths) == len(manifests)
+    assert {s.key for s in folders.all()} == {m.key for m in manifests}
 
 
 def test_what_is_stale_says_why(tmp_path: Path) -> None:
     folders = PredictionFolders(tmp_path)
     _fill(folders, 1)
     (found,) = folders.all()
-    digest = settings_digest({"keys": 7})
-    assert found.stale(["media", "x"], "model 1", digest) == ()
+    settings = dict(reversed(MANIFEST.settings.items()))
+    assert found.stale(["media", "x"], "model 1", settings) == ()
     assert found.stale(["media"], None, None) == ()
-    assert found.stale(["x"], "model 2", "other") == ("media", "model", "settings")
-    assert found.stale(["media"], "model 2", digest) == ("model",)
+    assert found.stale(["x"], "model 2", {}) == ("media", "model", "settings")
+    assert found.stale(["media"], "model 2", settings) == ("model",)
 
 
 def test_one_pass_writes_a_folder_at_a_time(tmp_path: Path) -> None:
     first, second = PredictionFolders(tmp_path), PredictionFolders(tmp_path)
-    with first.claim(_key(1)):
-        with pytest.raises(ProjectError, match=r"is being written by .* Wait for that pass"):
-            second.claim(_key(1)).__enter__()
+    with first.writer(_of(1)):
+        with pytest.raises(ProjectError, match=r"is being written by .* Wait until that is done"):
+            second.writer(_of(1)).__enter__()
         other = _fill(second, 2)
         assert second.evict(0) == (other,)
-    assert second.evict(0) == (tmp_path / "predictions" / _key(1).folder,)
+    assert second.evict(0) == (tmp_path / "predictions" / _of(1).key.digest,)
 
 
 def test_what_was_not_used_for_longest_goes_first(
@@ -80,7 +78,7 @@ def test_what_was_not_used_for_longest_goes_first(
     assert folders.evict(held - 1) == (paths[1],)
     assert folders.evict(0, keep=[paths[3]]) == (paths[2], thumbs, paths[0])
     assert [s.path for s in folders.all()] == [paths[3]]
-    assert folders.find(_key(1)) is None
+    assert folders.find(_of(1).key) is None
 
 
 def test_eviction_touches_nothing_else(project: Project, media_id: str, tmp_path: Path) -> None:
@@ -115,14 +113,24 @@ def test_a_folder_killed_while_it_was_deleted_is_no_prediction(tmp_path: Path) -
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"media_hash": "x"}'])
 def test_a_folder_that_does_not_say_what_it_holds_is_not_shown(project: Project, text: str) -> None:
     path = _fill(project.predictions, 1)
-    (path / "key.json").write_text(text)
-    assert project.predictions.find(_key(1)) is None
+    (path / "manifest.json").write_text(text)
+    assert project.predictions.find(_of(1).key) is None
     assert project.predictions.all() == ()
     (finding,) = project.check()
-    assert str(path) in finding.what
-    with project.predictions.claim(_key(1)) as again:  # a new pass takes it over
-        assert again == path
+    assert f"{path / 'manifest.json'} is damaged" in finding.what
+    assert "Delete the folder" in finding.what
+    with pytest.raises(FormatError, match="is damaged"):
+        project.predictions.writer(_of(1)).__enter__()
+    assert project.predictions.evict(0) == (path,)
     assert project.check() == ()
+
+
+def test_a_folder_whose_maker_was_killed_at_once_is_nothing(project: Project) -> None:
+    path = project.folder / "predictions" / _of(1).key.digest
+    path.mkdir(parents=True)
+    assert project.predictions.all() == ()
+    assert project.check() == ()
+    assert _fill(project.predictions, 1) == path
 
 
 def test_a_folder_under_another_name_is_told(project: Project) -> None:

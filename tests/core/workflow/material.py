@@ -12,9 +12,7 @@ from stt_core.checkpoint import load_checkpoint, save_checkpoint
 from stt_core.labels import UNLABELLED, LabelClass
 from stt_core.network import Network
 from stt_core.project.manifest import MediaEntry
-from stt_core.project.prediction_folders import PredictionKey, settings_digest
 from stt_core.project.predictions.manifest import Manifest
-from stt_core.project.predictions.writer import PredictionWriter
 from stt_core.project.store import Project
 from tests.core.models import checkpoint, images, stt_config, write_clip
 
@@ -74,21 +72,19 @@ def predict(
     classes: tuple[LabelClass, ...] = CLASSES,
 ) -> Path:
     """Store predictions whose content follows from the frame's number."""
-    settings: dict[str, object] = {"key_frames": 2, "precision": "fp32", "cuts": True}
     manifest = Manifest(
         media_hash=entry.hash,
         model_hash=model,
-        settings=settings,  # type: ignore[arg-type]
+        settings={"key_frames": 2, "precision": "fp32", "cuts": True},
         frames=entry.frames,
         height=HEIGHT,
         width=WIDTH,
         classes=classes,
     )
-    key = PredictionKey(entry.hash, model, settings_digest(settings))
-    with project.predictions.claim(key) as folder, PredictionWriter(folder, manifest) as writer:
+    with project.predictions.writer(manifest) as writer:
         for frame in frames:
             writer.add(frame, whole(frame), sure(frame), entropy=0.5, flicker=0.1)
-    return folder
+    return writer.folder
 
 
 def finish(steps: object) -> object:
