@@ -8,11 +8,14 @@ the frames before it, never on what was asked before.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stt_core.cache import ByteCache
 from stt_core.media.frame import Frame, past_frames
@@ -29,6 +32,32 @@ DEFAULT_CACHE_BYTES = 1 << 30
 _DECODED_BYTES = 32 << 20
 """Of stride-8 logits and queries: a click on a frame that was shown needs no decoding."""
 _THUMBNAIL_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A frame with what it reads, as the network keeps it: for the thread of its engine alone."""
+
+    frame: Frame
+    frames: tuple[int, ...]
+    """Key frames, newest first."""
+    current: Encoded
+    memory: tuple[Encoded, ...]
+    """Of the key frames."""
+    decoded: Decoded
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.frame.image.shape[0], self.frame.image.shape[1]
+
+    def cell_logits(self) -> Tensor:
+        """``[classes, rows, cols]``: the logits of every feature position."""
+        logits = self.decoded.logits[0]
+        (rows, cols), (height, width) = self.current.size, logits.shape[1:]
+        down = torch.arange(rows, device=logits.device) * height // rows
+        right = torch.arange(cols, device=logits.device) * width // cols
+        return logits[:, down][:, :, right]
 
 
 class Engine:
@@ -56,6 +85,11 @@ class Engine:
         self._thumbnails: ByteCache[NDArray[np.float32]] = ByteCache(_THUMBNAIL_BYTES)
         self._cuts = cuts
         self._passes = 0
+
+    @property
+    def cuts(self) -> bool:
+        """Whether no frame reads across a cut."""
+        return self._cuts
 
     @property
     def cached_bytes(self) -> int:
@@ -123,6 +157,22 @@ class Engine:
         row, col = y * rows // height, x * cols // width
         return self._look(frame, current, memory, decoded, (x, y), (row, col), force)
 
+    def reading_steps(self, index: int) -> Steps[Reading]:
+        """A frame with what it reads, encoding what is not cached."""
+        frame = self.media[index]
+        current, memory = yield from self._read(index)
+        decoded = self._decode(index, current, memory)
+        return Reading(frame, self._key_frames(index), current, tuple(memory), decoded)
+
+    def encoded_steps(self, index: int) -> Steps[Encoded]:
+        """What is kept of any frame, encoded where it is not cached."""
+        held = self._features.get(index)
+        if held is None:
+            held = self._encode(index)
+            self._features.put(index, held, held.nbytes)
+            yield
+        return held
+
     def _look(
         self,
         frame: Frame,
@@ -143,7 +193,8 @@ class Engine:
             weights, logits = focus.weights.float().cpu().numpy(), focus.logits
         else:
             weights = np.zeros((reads.heads, 0, rows, cols), np.float32)
-            logits = decoded.logits[0, :, row, col]
+            finer = decoded.logits.shape[2:]  # than the map, for some models
+            logits = decoded.logits[0, :, row * finer[0] // rows, col * finer[1] // cols]
         frames = self._key_frames(frame.index) if attends else ()
         height, width = frame.image.shape[:2]
         return LookBack(
@@ -194,12 +245,7 @@ class Engine:
         wanted = [*reversed(self._key_frames(index)), index]
         encoded: dict[int, Encoded] = {}
         for i in wanted:
-            held = self._features.get(i)
-            if held is None:
-                held = self._encode(i)
-                self._features.put(i, held, held.nbytes)
-                yield
-            encoded[i] = held
+            encoded[i] = yield from self.encoded_steps(i)
         return encoded[index], [encoded[i] for i in self._key_frames(index)]
 
     def _encode(self, index: int) -> Encoded:

@@ -156,6 +156,15 @@ class Network:
 
         return self._survive(act)
 
+    def examine(self, look: Callable[[Stt], Answer]) -> Answer:
+        """What `look` finds in the model as it computes now; with less memory, it looks again.
+
+        Raises:
+            CheckpointError: the model has no sparse temporal attention.
+            DeviceError: the GPU has too little memory.
+        """
+        return self._survive(lambda: look(self._attending()))
+
     def synchronise(self) -> None:
         """Wait for the device, so that a clock means something."""
         if self.device.type == "cuda":

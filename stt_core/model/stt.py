@@ -70,11 +70,11 @@ class SttBlock(nn.Module):
         """Begin as a mean of the past weighted by likeness (our choice; the paper is silent).
 
         From random projections a short training hardly leaves the uniform mean over 407 keys.
-        Distances tell what is alike well enough to begin with that the past may count for 4/5;
+        Distances tell what is alike well enough to begin with that the past may count for 9/10;
         dot products favour keys that are large, so there it counts for 1/3.
         """
         distance = self.config.attention == "distance"
-        noise, scale, past = (0.0, 1.0, 4.0) if distance else (0.02, 2**0.5, 0.5)
+        noise, scale, past = (0.0, 1.0, 9.0) if distance else (0.02, 2**0.5, 0.5)
         if distance:
             for weight in self.ffn[2].parameters():
                 nn.init.zeros_(weight)
@@ -91,13 +91,13 @@ class SttBlock(nn.Module):
         """Fit a fresh block to rows whose channels have this mean and spread.
 
         The last LayerNorm gives such rows, which are what the classifier knows. What is compared
-        by distance counts as alike within about two channels' worth of the spread.
+        by distance counts as alike within about four channels' worth of the spread.
         """
         if self.config.norm == "layer":
             self.norm2.weight.fill_(std)
             self.norm2.bias.fill_(mean)
         if self.config.attention == "distance":
-            self.log_sharpness.fill_(math.log(self.config.heads / (2 * std**2)))
+            self.log_sharpness.fill_(math.log(self.config.heads / (4 * std**2)))
 
     def project(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Key and value maps ``[B, d, h, w]`` of the block's input ``[B, d, h, w]``."""
@@ -146,8 +146,18 @@ class SttBlock(nn.Module):
         if rows.shape[1] > self.chunk:
             pieces = zip(rows.split(self.chunk, 1), positions.split(self.chunk, 1), strict=True)
             return torch.cat([self.attend(r, p, memory, ablation) for r, p in pieces], 1)
+        return self.conclude(rows, self.context(rows, positions, memory, ablation))
+
+    def context(
+        self,
+        rows: Tensor,
+        positions: Tensor,
+        memory: Sequence[Encoded],
+        ablation: Ablation = NOTHING_MUTED,
+    ) -> Tensor:
+        """What the queries of :meth:`attend` read, a head beside the other: ``[B, Q, d]``."""
         keys, values = _maps(memory)
-        context = sparse_attention(
+        return sparse_attention(
             self.ask(rows),
             keys,
             values,
@@ -157,6 +167,9 @@ class SttBlock(nn.Module):
             ablation=ablation,
             backend=self.backend,
         )
+
+    def conclude(self, rows: Tensor, context: Tensor) -> Tensor:
+        """What queries ``[B, Q, d]`` become by what they read, ``[B, Q, d]``: ``[B, Q, d]``."""
         read = self.dropout(self.o_proj(context))
         if self.config.norm == "gate":
             y = rows.lerp(read.to(rows.dtype), self.gate.sigmoid().to(rows.dtype))
@@ -274,6 +287,35 @@ class Stt(VideoModel):
         at = whole[:, y * whole.shape[1] // rows, x * whole.shape[2] // cols]
         return Focus(weights, at)
 
+    def inputs(self, current: Encoded) -> Tensor:
+        """What the block sees of a frame: ``[B, N, d]``."""
+        return to_rows(self._input(current.features))
+
+    def measure_need(self, current: Encoded, radius: int) -> Tensor:
+        """D_NSM ``[B, N]`` (Eq. 4) with an r that need not be the model's own."""
+        return self._measure_need(self._input(current.features), radius)
+
+    def rejoin(self, current: Encoded, rows: Tensor, queries: Tensor, asked: Tensor) -> Tensor:
+        """A frame whose queries have read, all its other positions having passed by.
+
+        Args:
+            current: the frame.
+            rows: its :meth:`inputs`.
+            queries: ``[B, Q]`` long, who read; Q may be 0.
+            asked: ``[B, Q, d]``, what they became.
+
+        Returns:
+            ``[B, C, h, w]``, to be classified.
+        """
+        out = self.stt.bypass(rows)  # under autocast not in the dtype of rows
+        if queries.shape[1]:
+            where = queries[..., None].expand(-1, -1, rows.shape[-1])
+            out = out.scatter(1, where, asked.to(out.dtype))
+        refined = to_map(out, current.size)
+        if self.config.insert == "backbone":
+            refined = current.features + self.expand(refined)
+        return refined
+
     def learning_parts(self) -> Sequence[nn.Module]:
         parts = [self.stt, self.frame.classifier]
         return [*parts, self.reduce, self.expand] if self.config.insert == "backbone" else parts
@@ -288,25 +330,20 @@ class Stt(VideoModel):
         features = self._input(current.features)
         rows = to_rows(features)  # [B, N, d]
         if memory:
-            need = neighbouring_similarity(
-                features,
-                self.config.neighbour_radius,
-                scale=self.config.nsm_scale,
-                backend=self.stt.backend,
-            )
+            need = self._measure_need(features, self.config.neighbour_radius)
             queries = select_queries(need, self.config.query_ratio, also=also)  # [B, Q]
             where = queries[..., None].expand(-1, -1, rows.shape[-1])
             asked = self.stt.attend(rows.gather(1, where), queries, memory, ablation)
-            out = self.stt.bypass(rows)  # under autocast not in the dtype of rows
-            out = out.scatter(1, where, asked.to(out.dtype))
         else:
             need = torch.zeros(rows.shape[:2], device=rows.device)
             queries = torch.zeros(rows.shape[0], 0, dtype=torch.long, device=rows.device)
-            out = self.stt.bypass(rows)
-        refined = to_map(out, current.size)
-        if self.config.insert == "backbone":
-            refined = current.features + self.expand(refined)
+            asked = rows[:, :0]
+        refined = self.rejoin(current, rows, queries, asked)
         return Refined(refined, queries, need, current.shallow)
+
+    def _measure_need(self, features: Tensor, radius: int) -> Tensor:
+        scale = self.config.nsm_scale
+        return neighbouring_similarity(features, radius, scale=scale, backend=self.stt.backend)
 
     def _read(self, current: Encoded, memory: Sequence[Encoded]) -> Sequence[Encoded]:
         """As many of the key frames as the model reads."""
