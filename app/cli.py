@@ -18,7 +18,7 @@ from app.commands.evaluate import evaluate
 from app.commands.export import export
 from app.commands.machine import bench, demo, doctor
 from app.commands.media import inspect_pixel, open_window, sample, segment
-from app.commands.models import export_network, import_foreign
+from app.commands.models import attach, export_network, import_foreign
 from app.commands.project import project_app
 from app.commands.pseudo_label import pseudo_label
 from app.commands.speed import speed
@@ -55,6 +55,7 @@ app.command("evaluate")(evaluate)
 app.command("sweep")(sweep)
 app.command("speed")(speed)
 app.command("import-checkpoint")(import_foreign)
+app.command("attach")(attach)
 app.command("export-onnx")(export_network)
 app.command("bench")(bench)
 app.command("doctor")(doctor)

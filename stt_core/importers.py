@@ -93,7 +93,7 @@ def start_lite0(classes: Sequence[LabelClass] | None = None) -> Imported:
         config=LiteNetConfig(num_classes=len(table)),
         preprocess=Preprocess(mean=LITE0_MEAN, std=LITE0_STD),
         classes=table,
-        licence="Apache-2.0: EfficientNet-Lite0's ImageNet weights",
+        licence="EfficientNet-Lite0's ImageNet weights are under the Apache License 2.0.",
         lineage=("EfficientNet-Lite0's ImageNet weights",),
     )
     with torch.random.fork_rng(devices=[]):

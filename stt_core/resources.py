@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SAMPLE_MODEL = "stt-pspnet18-sample"
+SAMPLE_MODEL = "stt-lite0"
 """Name of the bundled model."""
 SAMPLE_CLIP = "sample/street.mp4"
 SAMPLE_LABELS = "sample/labels"

@@ -331,7 +331,7 @@ def test_folder_of_images_is_a_medium(
 def test_bundled_model_goes_by_its_name(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--model", "stt-pspnet18-sample", "--range", "0:1", "--json")
+    words = ("--model", "stt-lite0", "--range", "0:1", "--json")
     ran = call(capsys, "segment", clip, "--out", tmp_path, *words)
     assert ran.code == 0, ran.err
     assert len(ran.told["model"]["sha256"]) == 64

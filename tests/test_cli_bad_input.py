@@ -206,7 +206,7 @@ def rewritten(model: Path, place: Path) -> Callable[..., Path]:
 def test_no_such_model(clip: Path, out: Path, place: Path, capsys: Captured) -> None:
     said = refused_model(capsys, clip, "nonsense", out)
     assert "there is no model nonsense" in said
-    assert "stt-pspnet18-sample" in said
+    assert "stt-lite0" in said
     assert "there is no model" in refused_model(capsys, clip, place, out)
 
 

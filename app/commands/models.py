@@ -59,6 +59,37 @@ def import_foreign(
     done(as_json, {"command": "import-checkpoint", **facts})
 
 
+def attach(
+    model: Annotated[str, typer.Argument(help="A per-frame network: a file, or a bundled one.")],
+    *,
+    out: Annotated[Path, typer.Option(help="The model to write: FILE.safetensors.")],
+    recipe: Annotated[
+        str, typer.Option(help="Whose [stt] says what block: a .toml file, or a shipped recipe.")
+    ] = "lite0-stt",
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in bf16.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a temporal block on a per-frame network; it steadies labels before it learns anything."""
+    from dataclasses import asdict
+
+    import torch
+
+    from stt_core.checkpoint import save_checkpoint
+    from stt_core.config import SttConfig
+    from stt_core.training.recipes import read_recipe
+    from stt_core.training.start import start_attached
+
+    if out.suffix.lower() != ".safetensors":
+        raise typer.BadParameter(f"--out ends in .safetensors, got {out.name}")
+    made = start_attached(load_model(model), read_recipe(recipe))
+    save_checkpoint(out, made, dtype=torch.bfloat16 if half else torch.float32)
+    config = made.header.config
+    assert isinstance(config, SttConfig)
+    say(f"{config.key_frames} key frames, {config.heads} heads by {config.attention}; {out}")
+    block = {name: value for name, value in asdict(config).items() if name != "per_frame"}
+    done(as_json, {"command": "attach", "block": block, "outputs": {"model": str(out)}})
+
+
 def export_network(
     model: Annotated[str, typer.Argument(help="A .safetensors file, or a bundled model's name.")],
     *,

@@ -48,7 +48,7 @@ def sweep(
     ignore_id: IgnoreId = None,
     over: Annotated[Over, typer.Option(help="The setting that varies.")] = "key-frames",
     values: Annotated[
-        str | None, typer.Option(help="A:B with both ends, A:B:STEP, or A,B,C.")
+        str | None, typer.Option(help="A:B[:STEP] with both ends, or A,B,C.")
     ] = None,
     control: Annotated[
         str | None, typer.Option(help="Zero point: a per-frame model that was trained alike.")

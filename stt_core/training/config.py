@@ -146,6 +146,8 @@ class TrainConfig:
     """Whether key frames are encoded without gradients (an eighth of the memory)."""
     freeze_encoder: bool = False
     """Train only the temporal block and the classifier."""
+    freeze_block: bool = False
+    """Train all of an STT but its temporal block, which stays as it starts."""
     freeze_norms: bool = False
     """Whether batch norms keep their statistics, so that targets and key frames see the same."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -196,6 +198,8 @@ class TrainConfig:
         return 1 if self.freeze_encoder or self.freeze_norms else 2
 
     def _check_losses(self) -> None:
+        if self.freeze_block and self.model != "stt":
+            raise ValueError(f"freeze_block is for the model stt, got {self.model=}")
         for loss, model in (("grouped", "tdnet"), ("distill", "frame")):
             if getattr(self, loss) is not None and self.model != model:
                 raise ValueError(f"{loss} is a loss of the model {model}, got {self.model=}")

@@ -19,6 +19,7 @@ from stt_core.config import per_frame, reach
 from stt_core.errors import TrainingError
 from stt_core.labels import UNLABELLED
 from stt_core.metrics.segmentation import confusion
+from stt_core.model.stt import Stt
 from stt_core.model.tdnet import SpatialNorm
 from stt_core.model.video import VideoModel
 from stt_core.training.batches import Batch, first_pseudo_step
@@ -67,6 +68,9 @@ class Learner:
     ) -> None:
         self.model: VideoModel = checkpoint.model.to(team.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.freeze_block:
+            assert isinstance(self.model, Stt)  # the recipe was checked
+            self.model.stt.requires_grad_(False)
         self._config = config
         self._team = team
         self._classes = checkpoint.header.classes
@@ -285,7 +289,7 @@ def _make_optimizer(model: VideoModel, config: TrainConfig) -> torch.optim.Optim
     }
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, p in model.named_parameters():
-        if id(p) in learning or not config.freeze_encoder:
+        if p.requires_grad and (id(p) in learning or not config.freeze_encoder):
             backbone = ".trunk." in name and ".ppm." not in name
             decays = config.decay_norms or not (id(p) in norms or name.endswith("bias"))
             groups.setdefault((backbone, decays), []).append(p)

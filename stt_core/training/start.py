@@ -55,7 +55,8 @@ def start_model(
     if init is not None:
         check_same_classes(init, classes)
     begun = _fresh(classes, config) if init is None else _from(_copy(init), config)
-    licences = [begun.header.licence if init else "", *licences]
+    had = begun.header.licence if init else ""
+    licences = [had, *(text for text in licences if text not in had)]
     asked = config.augment.short_side
     side = asked or (_SHORT_SIDE if init is None else begun.header.preprocess.short_side)
     header = replace(
@@ -64,6 +65,25 @@ def start_model(
         licence=" ".join(dict.fromkeys(text for text in licences if text)),
     )
     return replace(begun, header=header)
+
+
+def start_attached(frame: Checkpoint, config: TrainConfig) -> Checkpoint:
+    """A per-frame network with a block that has learnt nothing yet, of the recipe's settings.
+
+    `frame` is not changed.
+
+    Raises:
+        TrainingError: it is no per-frame network, or the recipe asks for a block that cannot be.
+    """
+    had = frame.header.config
+    if isinstance(had, SttConfig | TdnetConfig):
+        raise TrainingError(
+            "the model has a temporal part already: give a per-frame network, as train writes it "
+            'for a recipe with model = "frame"'
+        )
+    made = start_stt(_copy(frame), _stt_config(had, config))
+    lineage = (*made.header.lineage, "a temporal block that has not learnt yet")
+    return replace(made, header=replace(made.header, lineage=lineage))
 
 
 def _fresh(classes: tuple[LabelClass, ...], config: TrainConfig) -> Checkpoint:

@@ -68,7 +68,8 @@ def test_the_bundled_model_streams_as_it_sees_the_clip_at_once() -> None:
         frames = [media[i].image for i in range(30, 40)]
     streamed, at_once = _streamed_and_at_once(made, frames)
     assert _same_queries_but_at_the_cut(streamed, at_once)
-    torch.testing.assert_close(streamed.logits, at_once.logits, rtol=1e-6, atol=1e-5)
+    # convolutions over 8 images round otherwise than over one, and weights of distances follow it
+    torch.testing.assert_close(streamed.logits, at_once.logits, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("spacing", [1, 2])

@@ -209,6 +209,17 @@ def test_a_frozen_encoder_stays_as_it_was(tmp_path: Path) -> None:
     assert not torch.equal(before["stt.v_proj.weight"], after["stt.v_proj.weight"])
 
 
+def test_a_frozen_block_stays_as_it_was_and_the_rest_learns(tmp_path: Path) -> None:
+    init = checkpoint()
+    run(tmp_path / "run", replace(TINY, freeze_block=True), init=init)
+    before, after = init.model.state_dict(), weights(tmp_path / "run")
+    for name, weight in before.items():
+        if name.startswith("stt."):
+            assert torch.equal(weight, after[name]), name
+    for name in ("frame.trunk.layer1.0.conv1.weight", "frame.cls.4.weight"):
+        assert not torch.equal(before[name], after[name]), name
+
+
 def test_frozen_norms_keep_their_statistics_and_learn(tmp_path: Path) -> None:
     init = checkpoint()
     run(tmp_path / "run", replace(TINY, freeze_norms=True), init=init)
@@ -637,6 +648,7 @@ def test_shipped_recipes_are_sound() -> None:
         ("[grouped]", "grouped is a loss of the model tdnet"),
         ("[distill]", "distill is a loss of the model frame"),
         ("ohem = true\nclass_balance = 0.3", "ohem cannot go with class_balance"),
+        ('freeze_block = true\nmodel = "frame"', "freeze_block is for the model stt"),
         ("freeze_encoder = true\nbatch_size = 1\n[pseudo]", "pseudo cannot go with a batch"),
     ],
 )
