@@ -139,7 +139,11 @@ def test_tests_by_flow_and_share(project: Path, tmp_path: Path, capsys: Captured
         (("--media", "nope"), "has no medium nope: it has clip.mp4"),
         (("--split", "../up"), "--split must be the name of a folder"),
         (("--model", "nope"), "there is no model nope"),
-        (("--attention-check", 0.5), "say where it is with --model"),
+        (("--attention-check", 0.5), "made the predictions of clip.mp4, whose file"),
+        (("--map", "Tree"), "say OURS=THEIRS, as in Tree=vegetation"),
+        (("--map", "Moon=sky"), "no class 'Moon' to map: the classes are Sky"),
+        (("--format", "cityscapes", "--map", "Tree=bush"), "the format has no class 'bush'"),
+        (("--things", "Moon"), "no class 'Moon' that could be a thing"),
     ],
 )
 def test_bad_option_of_export(
@@ -148,6 +152,38 @@ def test_bad_option_of_export(
     given = ("--format", "png", *words) if "--format" not in words else words
     assert sentence in refused(capsys, "export", project, "--out", tmp_path / "out", *given)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("inside", ["labels/x", "predictions/x", "backups", "aside/a/b"])
+def test_nothing_is_exported_into_what_the_project_keeps(
+    inside: str, project: Path, capsys: Captured
+) -> None:
+    said = refused(capsys, "export", project, "--format", "png", "--out", project / inside)
+    assert "keeps for itself" in said
+    said = refused(capsys, "video", project, "--out", project / inside / "v.gif")
+    assert "keeps for itself" in said
+    assert not (project / inside).exists()
+
+
+def test_classes_of_cityscapes_are_shown_and_come_back(
+    project: Path, clip: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    words = ("--format", "cityscapes", "--threshold", 0, "--map", "Pole=polegroup", "--json")
+    ran = call(capsys, "export", project, "--out", tmp_path / "out", *words)
+    assert ran.code == 0, ran.err
+    rows = {row["ours"]: (row["theirs"], row["found_by"]) for row in ran.told["classes"]}
+    assert rows["Pavement"] == ("sidewalk", "table")
+    assert rows["Pole"] == ("polegroup", "hand")
+    assert re.search(r"Tree +vegetation +table", ran.out)
+    assert "became unlabelled" not in ran.err
+    call(capsys, "project", "new", tmp_path / "p", clip)
+    back = ("--format", "cityscapes", "--map", "polegroup=Pole", "--yes")
+    assert (
+        call(capsys, "project", "import-labels", tmp_path / "p", tmp_path / "out", *back).code == 0
+    )
+    with Project.open(tmp_path / "p", write=False) as opened:
+        labels = opened.labels(opened.media[0].id, 3)
+    np.testing.assert_array_equal(labels, whole(3))
 
 
 def test_missing_media_are_needed_for_images_only(
@@ -254,6 +290,31 @@ def test_a_video_without_a_project(clip: Path, tmp_path: Path, capsys: Captured)
     assert "holds no frame" in refused(capsys, *words, "--panel", "image", "--range", "9:")
     ran = call(capsys, *words, "--panel", tmp_path / "maps", "--classes", "camvid11")
     assert ran.code == 0, ran.err
+
+
+def test_the_folder_of_a_video_is_made(project: Path, tmp_path: Path, capsys: Captured) -> None:
+    for name in ("v.mp4", "v.gif"):
+        out = tmp_path / "new" / name.replace(".", "-") / name
+        assert call(capsys, "video", project, "--out", out).code == 0
+        assert out.stat().st_size
+    (tmp_path / "file").touch()
+    said = refused(capsys, "video", project, "--out", tmp_path / "file" / "v.mp4")
+    assert "a file stands where a folder is needed" in said
+
+
+def test_a_panel_of_maps_with_void_in_them(clip: Path, tmp_path: Path, capsys: Captured) -> None:
+    labels = whole(1)
+    labels[0], labels[1] = 11, 30
+    write_label_png(tmp_path / "maps" / "000001.png", labels)
+    words = ("video", clip, "--panel", f"A={tmp_path / 'maps'}", "--classes", "camvid11")
+    assert "--void-id" in refused(capsys, *words, "--out", tmp_path / "v.gif")
+    ran = call(capsys, *words, "--out", tmp_path / "v.gif", "--void-id", 30, "--json")
+    assert ran.code == 0, ran.err
+    assert any("11" in note and "taken for void" in note for note in ran.told["notes"])
+    ran = call(
+        capsys, *words, "--out", tmp_path / "w.gif", "--void-id", 30, "--void-id", 11, "--json"
+    )
+    assert ran.told["notes"] == []
 
 
 def test_a_video_of_no_known_kind(project: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.main import get_command
 
 from app.cli import app
@@ -28,6 +29,7 @@ from tests.program import Ran, call, program
 Captured = pytest.CaptureFixture[str]
 ON_CPU = ("--device", "cpu", "--precision", "fp32")
 FRAMES, SIZE = 30, (32, 48)
+PAGES = ("cli", "projects")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,15 @@ def model(place: Path) -> Path:
     """Reads no past, so that nothing must be compiled."""
     save_checkpoint(place / "plain.safetensors", checkpoint(pspnet_config()))
     return place / "plain.safetensors"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Whatever ran here before: with another number, sums are rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -200,6 +211,104 @@ def test_moved_media_are_found_again(tmp_path: Path, capsys: Captured) -> None:
         assert "--search" in refused(capsys, "project", "relink", tmp_path / "p", *wrong)
 
 
+def test_a_replaced_video_is_told_and_taken_when_told_to(
+    tmp_path: Path, model: Path, capsys: Captured
+) -> None:
+    video, project = write_clip(tmp_path / "v.mp4", images(6, SIZE)), tmp_path / "p"
+    assert call(capsys, "project", "new", project, video).code == 0
+    with Project.open(project) as opened:
+        opened.apply(opened.media[0].id, 3, (0, 0), np.zeros(SIZE, np.uint8))
+    segment(capsys, project, model)
+    write_clip(video, images(6, SIZE, 7))
+    looked = call(capsys, "project", "info", project, "--json")
+    assert "its content differs" in looked.err
+    assert "its content differs" in looked.told["recovered"][0]
+    assert "its content differs" in looked.told["media"][0]["problem"]
+    assert looked.told["predictions"][0]["stale"] == ["media"]
+    out = ("--format", "png", "--out", tmp_path / "out")
+    for source in ("labels", "predictions", "both"):
+        said = refused(capsys, "export", project, *out, "--source", source)
+        assert "its content differs" in said
+    assert "its content differs" in refused(capsys, "segment", "--project", project, *ON_CPU)
+    assert call(capsys, "project", "check", project).code == 1
+    taken = call(capsys, "project", "refresh", project, "--media", "v", "--json")
+    assert (taken.code, taken.told["changed"]) == (0, True)
+    again = call(capsys, "project", "info", project, "--json").told
+    assert (again["recovered"], again["media"][0]["problem"]) == ([], None)
+    assert again["media"][0]["labelled"] == 1
+    assert again["predictions"][0]["stale"] == ["media"]
+    assert segment(capsys, project, model).told["media"][0]["kept"] == 0
+    assert call(capsys, "project", "check", project).code == 0
+
+
+def test_what_was_repaired_is_told_by_whoever_reads(
+    project: Path, model: Path, capsys: Captured
+) -> None:
+    def damage() -> None:
+        for path in project.glob("journal.sqlite*"):
+            path.unlink()
+
+    damage()
+    ran = call(capsys, "project", "info", project, "--json")
+    assert "made anew from the label files" in ran.err
+    assert "made anew from the label files" in ran.told["recovered"][0]
+    assert call(capsys, "project", "info", project, "--json").told["recovered"] == []
+    damage()
+    ran = segment(capsys, project, model, "--range", "0:1")
+    assert "made anew from the label files" in ran.err
+    assert "made anew from the label files" in ran.told["recovered"][0]
+
+
+def test_the_same_medium_twice_leaves_no_project(
+    clip: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    said = refused(capsys, "project", "new", tmp_path / "p", clip, clip)
+    assert "in the project already" in said
+    assert not (tmp_path / "p").exists()
+    assert call(capsys, "project", "new", tmp_path / "p", clip).code == 0
+
+
+def test_a_check_moves_strays_aside_and_ends_well(project: Path, capsys: Captured) -> None:
+    (project / "labels" / "mine").mkdir(parents=True)
+    assert call(capsys, "project", "check", project, "--no-repair").code == 1
+    ran = call(capsys, "project", "check", project, "--json")
+    assert (ran.code, ran.told["left"]) == (0, 0)
+    assert "It was moved to" in ran.told["findings"][0]["done"]
+
+
+def test_the_room_of_predictions(project: Path, model: Path, capsys: Captured) -> None:
+    segment(capsys, project, model, "--range", "0:2")
+    plain = call(capsys, "project", "cache", project, "--json").told
+    assert plain["bytes"] > plain["freed"] == 0
+    assert plain["budget"] == 20e9
+    told = call(capsys, "project", "cache", project, "--budget", "1.5 GB", "--json").told
+    assert (told["budget"], told["bytes"]) == (1_500_000_000, plain["bytes"])
+    assert call(capsys, "project", "info", project, "--json").told["cache_budget"] == 1.5e9
+    told = call(capsys, "project", "cache", project, "--budget", "default", "--json").told
+    assert told["budget"] == 20e9
+    told = call(capsys, "project", "cache", project, "--budget", "100B", "--json").told
+    assert (told["bytes"], told["freed"]) == (0, plain["bytes"])
+    segment(capsys, project, model, "--range", "0:2")
+    told = call(capsys, "project", "cache", project, "--clear", "--json").told
+    assert (told["bytes"], told["freed"]) == (0, plain["bytes"])
+    assert "is not a size" in refused(capsys, "project", "cache", project, "--budget", "much")
+
+
+def test_compacting_is_asked_for_twice(project: Path, capsys: Captured) -> None:
+    with Project.open(project) as opened:
+        for value in range(4):
+            opened.apply(opened.media[0].id, 3, (0, 0), np.full(SIZE, value, np.uint8))
+    shown = call(capsys, "project", "compact", project, "--json")
+    assert (shown.told["freed"], shown.told["applied"]) == (0, False)
+    assert "--yes" in shown.err
+    with Project.open(project) as opened:
+        assert opened.can_undo()
+    assert call(capsys, "project", "compact", project, "--yes", "--json").told["applied"]
+    with Project.open(project) as opened:
+        assert not opened.can_undo()
+        assert opened.labelled(opened.media[0].id) == (3,)
+
+
 # segment --project
 
 
@@ -241,7 +350,7 @@ def test_segment_of_a_project_asks_for_what_goes_with_one(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_a_killed_segment_goes_on_to_the_same_result(
-    project: Path, model: Path, clip: Path, tmp_path: Path, capsys: Captured
+    project: Path, model: Path, clip: Path, tmp_path: Path, capsys: Captured, one_thread: None
 ) -> None:
     words = ["segment", "--project", str(project), "--model", str(model), *ON_CPU]
     child = subprocess.Popen(
@@ -249,7 +358,7 @@ def test_a_killed_segment_goes_on_to_the_same_result(
         cwd=tmp_path,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
     deadline = time.monotonic() + 120
     while child.poll() is None and time.monotonic() < deadline:
@@ -292,6 +401,7 @@ def test_import_shows_first_and_does_it_when_told(
     assert "--yes" in shown.err
     assert (shown.told["applied"], shown.told["frames"], shown.told["by_number"]) == (False, 2, 2)
     assert shown.told["unmatched"] == ["extra"]
+    assert "(000002 -> frame 2, 000005 -> frame 5)" in shown.out
     used = [row for row in shown.told["mapping"] if row["pixels"]]
     assert [(row["id"], row["ours"], row["found_by"]) for row in used] == [(3, "Road", "id")]
     assert labelled(project) == ()
@@ -302,6 +412,20 @@ def test_import_shows_first_and_does_it_when_told(
         labels = opened.labels(opened.media[0].id, 2)
     assert labels is not None
     assert labels[0, 0] == 0  # Sky
+
+
+def test_import_asks_which_frames_are_meant(
+    project: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    for number in range(1, FRAMES + 1):  # as ffmpeg counts
+        write_label_png(tmp_path / "maps" / f"{number:06d}.png", np.zeros(SIZE, np.uint8))
+    words = ("project", "import-labels", project, tmp_path / "maps", "--format", "png")
+    said = refused(capsys, *words, "--yes")
+    assert "000001 -> frame 1, 000002 -> frame 2" in said
+    assert "--match from-1 (30 of 30: 000001 -> frame 0" in said
+    assert labelled(project) == ()
+    assert call(capsys, *words, "--match", "from-1", "--yes").code == 0
+    assert labelled(project) == tuple(range(FRAMES))
 
 
 def test_import_as_predictions_leaves_labels_alone(
@@ -362,18 +486,24 @@ def _commands() -> Iterator[tuple[str, Any]]:
     yield from group.commands.items()
 
 
+def section_of(name: str) -> str:
+    """What the documents say of a command."""
+    texts = [(ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") for page in PAGES]
+    found = [re.search(rf"^### project {name}\n(.*?)(?=^#|\Z)", t, re.M | re.S) for t in texts]
+    return "\n\n".join(each[1] for each in found if each is not None)
+
+
 @pytest.mark.parametrize(("name", "command"), [*_commands()])
 def test_documented_options_are_those_there_are(name: str, command: Any) -> None:
-    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    section = re.search(rf"^### project {name}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert section is not None
-    rows = [line.split("|")[1] for line in section[1].splitlines() if line.startswith("|")]
+    text = section_of(name)
+    assert text
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
     documented = {option for row in rows for option in re.findall(r"--\w[\w-]*", row)}
     there = {o for p in command.params for o in [*p.opts, *p.secondary_opts] if o[:2] == "--"}
     assert documented == there - {"--help"}
 
 
-@pytest.mark.parametrize("name", ["new", "add", "info", "check", "import-labels", "relink"])
+@pytest.mark.parametrize("name", [name for name, _ in _commands()])
 def test_documented_json_keys_are_those_printed(
     name: str, project: Path, maps: Path, tmp_path: Path, capsys: Captured
 ) -> None:
@@ -382,11 +512,10 @@ def test_documented_json_keys_are_those_printed(
         "add": (project, write_clip(tmp_path / "m.mp4", images(2, SIZE, 4))),
         "import-labels": (project, maps, "--format", "png"),
         "relink": (project, "--search", tmp_path),
+        "refresh": (project, "--media", "clip"),
     }
     told = call(capsys, "project", name, *words.get(name, (project,)), "--json").told
-    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    section = text.partition(f"### project {name}\n")[2].partition("\n##")[0]
-    keys = re.search(r"JSON: (.*?)\n\n", section + "\n\n", re.DOTALL)
-    assert keys is not None
-    assert set(told) - {"command"} == set(re.findall(r"`(\w+)`", keys[1].partition(". ")[0]))
+    keys = re.findall(r"^JSON(?:, too)?: (.*?)\n\n", section_of(name) + "\n\n", re.M | re.S)
+    listed = [key for each in keys for key in re.findall(r"`(\w+)`", each.partition(". ")[0])]
+    assert set(told) - {"command"} == set(listed)
     assert told["command"] == f"project {name}"

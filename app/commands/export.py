@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from app.commands.common import Device, Json, done, say, usage, warn
 from app.commands.progress import follow_counted
 
 if TYPE_CHECKING:
+    from stt_core.formats.renaming import RenamedClass
     from stt_core.media.source import MediaSource
     from stt_core.project.predictions.reader import PredictionReader
     from stt_core.pseudo.rule import PseudoLabelRule
@@ -58,6 +60,18 @@ def export(
         Literal["checked", "locked"] | None,
         typer.Option(help="Frames of this review state alone; locked ones are checked, too."),
     ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="OURS=THEIRS,... or a JSON file: what classes are called there; THEIRS may be "
+            "none. Repeatable.",
+        ),
+    ] = None,
+    things: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME,... of countable classes, or none. Known ones by default."),
+    ] = None,
     images: Annotated[bool, typer.Option("--images", help="Write the images, too.")] = False,
     split: Annotated[str, typer.Option(help="What subset this is, where a format has any.")] = (
         "train"
@@ -68,6 +82,7 @@ def export(
     """Export labels and pseudo-labels of a project. Everything appears at the end, or nothing."""
     from stt_core.workflow.export_parts import ExportChoice
     from stt_core.workflow.exporting import ExportRequest, export_project, export_target
+    from stt_core.workflow.naming import parse_names, parse_things
     from stt_core.workflow.opening import chosen_media, open_to_read
 
     tests = (threshold, class_threshold or None, top_share, attention_check)
@@ -75,9 +90,11 @@ def export(
         raise typer.BadParameter("thresholds and checks are for predictions, not --source labels")
     with usage():
         rule = _rule(threshold, class_threshold or (), top_share, flow_check, attention_check)
+        names, countable = parse_names(map_ or ()), parse_things(things or ())
         export_target(format_, out)
         _check_split(split)
     with open_to_read(project) as opened:
+        warn(opened.recovered)
         choice = ExportChoice(
             source=source,
             rule=rule,
@@ -92,13 +109,16 @@ def export(
             media=chosen_media(opened, media),
             choice=choice,
             split=split,
+            classes=names,
+            things=None if things is None else countable,
         )
         steps = export_project(opened, request)
         exported = follow_counted(steps, "export")
+        recovered = list(opened.recovered)
     report = exported.report
     warn([*exported.notes, *report.losses])
     say(f"{report.frames} frames written to {report.path}, {report.size / 1e6:.1f} MB")
-    for line in _pixel_lines(exported.provenance):
+    for line in [*_class_lines(exported.classes), *_pixel_lines(exported.provenance)]:
         say(line)
     facts = {
         "project": str(project),
@@ -106,8 +126,13 @@ def export(
         "frames": report.frames,
         "files": report.files,
         "bytes": report.size,
+        "classes": [
+            {"ours": row.ours, "theirs": row.theirs, "found_by": row.found_by}
+            for row in exported.classes
+        ],
         "losses": list(report.losses),
         "notes": list(exported.notes),
+        "recovered": recovered,
         "provenance": exported.provenance,
         "outputs": {"export": str(report.path)},
     }
@@ -162,8 +187,9 @@ def _attending(model: str | None, device: str) -> Attend:
         checkpoint = next((c for c in loaded if c.sha256 == manifest.model_hash), None)
         if checkpoint is None:
             raise CheckpointError(
-                "the attention test runs the model that made the predictions, whose file has the "
-                f"SHA-256 {manifest.model_hash[:12]}...: say where it is with --model"
+                "the attention test runs the model that made the predictions of "
+                f"{media.path.name}, whose file has the SHA-256 {manifest.model_hash[:12]}...: say "
+                "where it is with --model"
             )
         settings: Any = manifest.settings
         network = Network(
@@ -175,6 +201,17 @@ def _attending(model: str | None, device: str) -> Attend:
         return SameClassAttention(network, checkpoint, media, cuts=settings["cuts"])
 
     return attend
+
+
+def _class_lines(rows: Sequence[RenamedClass]) -> list[str]:
+    """What classes became, as a table like that of import-labels."""
+    if not rows:
+        return []
+    lines = [f"{'ours':24}  {'theirs':24}  found by"]
+    for row in rows:
+        theirs, by = row.theirs or "left out", row.found_by or "-"
+        lines.append(f"{row.ours:24}  {theirs:24}  {by}")
+    return lines
 
 
 def _pixel_lines(provenance: dict[str, Any]) -> list[str]:

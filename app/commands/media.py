@@ -72,7 +72,7 @@ def segment(
     ] = None,
     model: Model = SAMPLE_MODEL,
     range_: Annotated[
-        str, typer.Option("--range", help="A:B or A:B:STEP, half-open, ends optional.")
+        str, typer.Option("--range", help="A:B[:STEP], half-open, ends optional.")
     ] = ":",
     device: Device = "auto",
     key_frames: KeyFrames = None,
@@ -227,14 +227,15 @@ def _segment_into(
 
     with open_to_read(project) as opened:
         media = [(e, present_path(opened, e)) for e in chosen_media(opened, wanted)]
-        folders = opened.predictions
+        folders, recovered = opened.predictions, opened.recovered
+    warn(recovered)
     told = []
     for entry, path in media:
         # a network anew: the first image of each medium decides on its precision
         facts = _predict(load(), path, folders, range_, options)
         say(f"{entry.name}: {facts['computed']} frames predicted, {facts['kept']} were there")
         told.append({"id": entry.id, "name": entry.name, **facts})
-    return {"project": str(project), "media": told}
+    return {"project": str(project), "media": told, "recovered": list(recovered)}
 
 
 def _predict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -74,6 +75,7 @@ def info(folder: Dir, *, as_json: Json = False) -> None:
 
     with open_to_read(folder) as project:
         facts = project_facts(project)
+        warn(project.recovered)
     say("\n".join(_info_lines(facts)))
     done(as_json, {"command": "project info", **facts})
 
@@ -124,6 +126,13 @@ def import_labels(
         list[str] | None,
         typer.Option("--map", help="THEIRS=OURS, names or ids; OURS may be none. Repeatable."),
     ] = None,
+    match: Annotated[
+        Literal["name", "number", "from-0", "from-1"] | None,
+        typer.Option(
+            help="What the names of maps mean: the image's name, the number its name ends with, or "
+            "a place counted from 0 or 1. Found out by default."
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only shown.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +146,7 @@ def import_labels(
         entry = only_medium(project, media)
         with usage():
             found = read_labels(format_, source)
-        steps = importing.plan_import(project, entry, found, source, format_)
+        steps = importing.plan_import(project, entry, found, source, format_, match)
         plan: ImportPlan = follow(steps, len(found.frames), "read")
         with usage():
             mapping = importing.with_choices(plan.mapping, map_ or (), project.classes)
@@ -204,6 +213,88 @@ def relink(
     done(as_json, {"command": "project relink", **facts})
 
 
+@project_app.command("refresh")
+def refresh(
+    folder: Dir,
+    *,
+    media: Annotated[str, typer.Option(help="The medium's id or name.")],
+    as_json: Json = False,
+) -> None:
+    """Take what lies in the place of a medium now as that medium. Labels stay with their frames."""
+    from stt_core.workflow.opening import find_medium
+
+    with _open_to_write(folder) as project:
+        told = len(project.recovered)
+        before = find_medium(project, media)
+        entry = project.accept_media(before.id)
+        warn(project.recovered[told:])
+    changed = entry.hash != before.hash
+    say(_medium_line(entry) if changed else f"{entry.name} is what it was")
+    facts = {"project": str(folder), "media": _media_facts([entry])[0], "changed": changed}
+    done(as_json, {"command": "project refresh", **facts})
+
+
+@project_app.command("cache")
+def cache(
+    folder: Dir,
+    *,
+    budget: Annotated[
+        str | None, typer.Option(help="What predictions may take: 20GB, 500MB; or default.")
+    ] = None,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Delete all predictions that can be made again.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what predictions and caches take, set what they may, or delete them."""
+    from stt_core.workflow.opening import open_to_read
+
+    limit = None if budget is None else _parse_bytes(budget)
+    with open_to_read(folder) if budget is None else _open_to_write(folder) as project:
+        before = project.predictions.bytes()
+        if budget is not None:
+            project.set_cache_bytes(limit)
+            warn(project.predictions.keep_budget())
+        else:
+            warn(project.recovered)
+        if clear:
+            project.predictions.evict(0)
+        held, may = project.predictions.bytes(), project.predictions.budget
+    say(f"predictions and caches take {held / 1e6:.1f} MB of {may / 1e9:g} GB")
+    if held < before:
+        say(f"{(before - held) / 1e6:.1f} MB were deleted")
+    facts = {"project": str(folder), "bytes": held, "budget": may, "freed": before - held}
+    done(as_json, {"command": "project cache", **facts})
+
+
+@project_app.command("compact")
+def compact(
+    folder: Dir,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Forget undo and where labels came from, to have a smaller project. Labels stay."""
+    with _open_to_write(folder) as project:
+        freed = project.compact() if yes else 0
+    if yes:
+        say(f"{freed / 1e6:.1f} MB were freed")
+    else:
+        note("nothing was changed: --yes forgets undo, redo and where labels came from")
+    facts = {"project": str(folder), "freed": freed, "applied": yes}
+    done(as_json, {"command": "project compact", **facts})
+
+
+def _parse_bytes(text: str) -> int | None:
+    if text == "default":
+        return None
+    units = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?b)", text.strip().lower())
+    if match is None:
+        raise typer.BadParameter(f"'{text}' is not a size: say 20GB, 500MB, or default")
+    return int(float(match[1]) * units[match[2]])
+
+
 def _open_to_write(folder: Path) -> Project:
     """Open a project to change it, and tell what was recovered.
 
@@ -248,7 +339,7 @@ def _info_lines(facts: Any) -> list[str]:
     names = {medium["id"]: medium["name"] for medium in facts["media"]}
     lines = [f"{facts['project']}: {_count(len(facts['classes']), 'class')}"]
     for medium in facts["media"]:
-        where = medium["path"] or "MISSING, relink it"
+        where = medium["problem"] or medium["path"]
         size = "x".join(map(str, medium["size"]))
         review = "".join(f", {n} {state}" for state, n in medium["review"].items() if n)
         lines += [
@@ -265,7 +356,8 @@ def _info_lines(facts: Any) -> list[str]:
             each["problem"] or f"{_count(each['frames'], 'frame')}, {each['bytes'] / 1e6:.1f} MB"
         )
         lines.append(f"predictions of {each['model']} for {of}: {state}")
-    return lines
+    held, may = facts["cache_bytes"] / 1e6, facts["cache_budget"] / 1e9
+    return [*lines, f"predictions and caches take {held:.1f} MB of {may:g} GB"]
 
 
 def _mapping_lines(rows: list[dict[str, Any]]) -> list[str]:
@@ -281,7 +373,7 @@ def _match_line(plan: ImportPlan) -> str:
     match = plan.match
     line = (
         f"{_count(len(match.frames), 'map')} for {plan.entry.name}: {match.by('name')} matched by "
-        f"name, {match.by('number')} by number"
+        f"name, {match.by('number')} by number ({', '.join(match.examples)})"
     )
     if match.unmatched:
         first = ", ".join(match.unmatched[:5])

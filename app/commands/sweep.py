@@ -47,9 +47,7 @@ def sweep(
     split: Split = None,
     ignore_id: IgnoreId = None,
     over: Annotated[Over, typer.Option(help="The setting that varies.")] = "key-frames",
-    values: Annotated[
-        str | None, typer.Option(help="A:B[:STEP] with both ends, or A,B,C.")
-    ] = None,
+    values: Annotated[str | None, typer.Option(help="A:B[:STEP] with both ends, or A,B,C.")] = None,
     control: Annotated[
         str | None, typer.Option(help="Zero point: a per-frame model that was trained alike.")
     ] = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,8 +35,16 @@ def video(
     classes: Annotated[
         str | None, typer.Option(help="Of folders that do not tell: a JSON file, a model, a list.")
     ] = None,
+    void_id: Annotated[
+        list[int] | None,
+        typer.Option(min=0, max=255, help="An id that says nothing in folders. Repeatable."),
+    ] = None,
+    match: Annotated[
+        Literal["name", "number", "from-0", "from-1"] | None,
+        typer.Option(help="Of folders: what their names mean; found out by default."),
+    ] = None,
     range_: Annotated[
-        str, typer.Option("--range", help="A:B or A:B:STEP, half-open, ends optional.")
+        str, typer.Option("--range", help="A:B[:STEP], half-open, ends optional.")
     ] = ":",
     columns: Annotated[int | None, typer.Option(min=1, help="By default 4 panels are 2 x 2.")] = (
         None
@@ -59,7 +68,8 @@ def video(
     from stt_core.workflow.naming import parse_frames
     from stt_core.workflow.panels import default_panel, make_panel
 
-    with _opened(source, media, classes, panel or ()) as shown:
+    with _opened(source, media, classes, panel or ()) as opened:
+        shown = replace(opened, void_ids=frozenset(void_id or ()), rule=match)
         warn(shown.media.warnings)
         words = list(panel or ())
         if not words:
@@ -67,7 +77,6 @@ def video(
                 raise typer.BadParameter("say what to show with --panel: a folder of maps")
             words = [default_panel(shown.project, shown.entry)]
         made = [make_panel(shown, word, opacity) for word in words]
-        notes = [note for _, told in made for note in told]
         with usage():
             frames = parse_frames(range_, len(shown.media))
             look = VideoLook(
@@ -79,8 +88,10 @@ def video(
                 max_side=max_side,
             )
         panels = [each for each, _ in made]
+        _make_room(out, shown)
         steps = write_video(out, shown.media, panels, shown.classes, frames, look)
         written = follow_counted(steps, "video")
+    notes = [note for _, told in made for note in told]  # some are told by the maps
     warn(notes)
     width, height = written.size
     say(f"{written.pictures} pictures of {width} x {height} written to {out}")
@@ -92,9 +103,24 @@ def video(
         "seconds": round(written.seconds, 3),
         "legend": [shown.classes[i].name for i in written.shown],
         "notes": notes,
+        "recovered": [] if shown.project is None else list(shown.project.recovered),
         "outputs": {"video": str(out)},
     }
     done(as_json, {"command": "video", **facts})
+
+
+def _make_room(out: Path, shown: Shown) -> None:
+    """Make the folder that a video goes to, unless its name or place will be refused."""
+    from stt_core.files import writing
+    from stt_core.pictures.animation import ANIMATED_SUFFIXES
+    from stt_core.pictures.video import VIDEO_SUFFIXES
+    from stt_core.workflow.exporting import refuse_own_folders
+
+    if shown.project is not None:
+        refuse_own_folders(shown.project, out)
+    if out.suffix.lower() in (*VIDEO_SUFFIXES, *ANIMATED_SUFFIXES):
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -109,6 +135,7 @@ def _opened(source: Path, media: str | None, classes: str | None, panels: Any) -
     with ExitStack() as stack:
         if (source / NAME).exists():
             project = stack.enter_context(open_to_read(source))
+            warn(project.recovered)
             entry = only_medium(project, media)
             opened = stack.enter_context(open_media(present_path(project, entry)))
             yield Shown(opened, project.classes, project, entry)

@@ -60,7 +60,7 @@ class CvatWriter:
         self._names: dict[str, None] = {}  # in order
 
     def add(self, frame: ExportFrame) -> None:
-        name = f"frame_{frame.index:06d}" if self._options.video else frame.name
+        name = f"frame_{frame.index:06d}" if frame.video else frame.name
         if name in self._names:
             raise same_file(f"{name}.png")
         self._write(f"{_MASKS}/{name}.png", _png(self._table[frame.labels]))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,10 @@ class ExportFrame:
     """``[H, W]`` class ids; 254 and 255 are both written as "no class"."""
     image: Callable[[], NDArray[np.uint8]] | None = None
     """Makes its ``[H, W, 3]`` RGB; None leaves pictures out."""
+    medium: str = ""
+    """Of several media the one it is of, by its name in :attr:`ExportOptions.media`."""
+    video: bool = True
+    """Whether it is of a video, known by its number, and not an image, known by its name."""
 
     def __post_init__(self) -> None:
         if not is_plain_name(self.name):
@@ -55,6 +60,16 @@ class ExportFrame:
         """H, W."""
         height, width = self.labels.shape
         return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class ExportMedium:
+    """One of several media whose frames go into one export."""
+
+    name: str
+    """What its folder or file is called, or its frames begin with; see :func:`group_names`."""
+    frames: int
+    """How many there will be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +90,18 @@ class ExportOptions:
     """Where a format has subsets: which one this is."""
     place: str = "video"
     """Where a format names frames by where they were taken (Cityscapes: the city)."""
-    video: bool = True
-    """Whether the frames are of a video, and not of a folder of images."""
     things: frozenset[int] = frozenset()
     """Ids of countable classes, where a format tells things from stuff."""
+    media: tuple[ExportMedium, ...] = ()
+    """Where there are several: which. Their frames are kept apart, and come one medium after the
+    other."""
 
     def __post_init__(self) -> None:
         if not 0 < len(self.classes) <= MAX_CLASSES:
             raise ValueError(f"there must be 1 to {MAX_CLASSES} classes, got {len(self.classes)}")
-        for name in (self.split, self.place):
+        for name in (self.split, self.place, *(medium.name for medium in self.media)):
             if not is_plain_name(name):
-                raise ValueError(f"split and place must be names of folders, got {name!r}")
+                raise ValueError(f"split, place and media must be names of folders, got {name!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +138,25 @@ class LabelWriter(Protocol):
         ...
 
 
+@runtime_checkable
+class RenamingWriter(LabelWriter, Protocol):
+    """Of a format that cannot carry the names of frames."""
+
+    def renamed(self) -> Mapping[str, FrameOrigin]:
+        """What the files of each name are of, where the name does not say it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOrigin:
+    """What a file is of, as the record beside an export tells it."""
+
+    name: str
+    """Of the image, or the frame's number."""
+    medium: str
+    """As of :class:`ExportMedium`; empty where there is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadClass:
     """A class as a file has it."""
@@ -142,6 +177,20 @@ class ReadFrame:
     load: Callable[[], NDArray[np.uint8]]
     """``[H, W]``: places in the classes of the set, or without these the file's own numbers;
     IGNORED where there is no class. Raises FormatError where the file is damaged."""
+    medium: str = ""
+    """Of several media the one it is of, where the files tell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMedium:
+    """A medium that label maps were made of, as the record beside them tells it."""
+
+    name: str
+    """As frames call it in :attr:`ReadFrame.medium`."""
+    file: str = ""
+    """What the video or folder was called."""
+    hash: str = ""
+    """Of its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +204,8 @@ class ReadSet:
     """Sentences for the person at the keyboard."""
     ids_are_classes: bool = True
     """Whether a number is likely to mean the class of that number; not where it counts objects."""
+    media: tuple[ReadMedium, ...] = ()
+    """Of what the maps were made, where there are several and the files tell it."""
 
 
 def is_plain_name(name: str) -> bool:
@@ -174,6 +225,26 @@ def plain_name(text: str) -> str:
     kept = "".join("_" if c in _FORBIDDEN or not c.isprintable() else c for c in stem)
     kept = kept.strip(" .") or "unnamed"
     return f"{kept}_" if kept.partition(".")[0].casefold() in _RESERVED else kept
+
+
+def group_names(names: Sequence[str]) -> list[str]:
+    """What media are called in an export: each another, whatever its case.
+
+    A name that another one continues after an underscore would make frames of two media share a
+    name, as "a" with "b_1" and "a_b" with "1" do; then all have hyphens for underscores.
+    """
+    plain = [plain_name(name) for name in names]
+    folded = [name.casefold() for name in plain]
+    if any(a != b and b.startswith(f"{a}_") for a in folded for b in folded):
+        plain = [name.replace("_", "-") for name in plain]
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in plain:
+        tries = (name if n == 1 else f"{name}-{n}" for n in count(1))
+        free = next(each for each in tries if each.casefold() not in taken)
+        taken.add(free.casefold())
+        found.append(free)
+    return found
 
 
 def number_in(name: str) -> int | None:

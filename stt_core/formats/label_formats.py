@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from stt_core.errors import LabelError, OutputError
 from stt_core.files import writing
+from stt_core.formats.apart import WriterOfEach, read_each
 from stt_core.formats.camvid import (
     CamvidIndexWriter,
     CamvidWriter,
@@ -30,10 +31,12 @@ from stt_core.formats.exchange import (
     ExportStep,
     LabelWriter,
     ReadSet,
+    RenamingWriter,
 )
 from stt_core.formats.hdf5 import hdf5_writer, read_hdf5
 from stt_core.formats.mmseg import MmsegWriter, read_mmseg
 from stt_core.formats.npz import npz_writer, read_npz
+from stt_core.formats.origins import origin_rows, with_origins
 from stt_core.formats.palette import PaletteWriter, read_palette
 from stt_core.formats.png import PngWriter, read_png
 from stt_core.formats.staging import staged
@@ -55,7 +58,10 @@ class LabelFormat:
     loses: str
     """What it can never keep, in a sentence; empty when it keeps all labels."""
     suffix: str = ""
-    """Of formats that are one file; empty for folders."""
+    """Of formats that are one file; empty for folders. Of several media each has a file then, in a
+    folder."""
+    foldered: bool = False
+    """Whether media have folders of their own; else the names of frames begin with theirs."""
 
 
 def _folder(writer: Callable[[Path, ExportOptions], LabelWriter]) -> OpenWriter:
@@ -68,6 +74,7 @@ LABEL_FORMATS: dict[str, LabelFormat] = {
         read_cityscapes,
         "Only classes of Cityscapes are kept, found by name. Colours are those of Cityscapes, and "
         "frames are called CITY_SEQ_FRAME.",
+        foldered=True,
     ),
     "camvid": LabelFormat(
         _folder(CamvidWriter),
@@ -81,8 +88,9 @@ LABEL_FORMATS: dict[str, LabelFormat] = {
     "palette": LabelFormat(
         _folder(PaletteWriter),
         read_palette,
-        "Frames are called by their numbers. Images become JPEG, which changes their pixels "
-        "slightly.",
+        "Frames of videos are called by their numbers. Images become JPEG, which changes their "
+        "pixels slightly.",
+        foldered=True,
     ),
     "coco-panoptic": LabelFormat(
         coco_panoptic_writer,
@@ -143,8 +151,8 @@ def write_labels(
 
     Args:
         name: of the format.
-        target: a folder that does not exist or is empty; of formats with a suffix a file that does
-            not exist.
+        target: a folder that does not exist or is empty; of formats with a suffix, and of one
+            medium, a file that does not exist.
         frames: made one at a time, as they are asked for.
         options: what they share.
 
@@ -155,20 +163,24 @@ def write_labels(
     """
     form = label_format(name)
     as_json(options.provenance)  # before anything is written
+    as_file = bool(form.suffix) and not options.media
     names: set[str] = set()
-    with staged(target, as_file=bool(form.suffix)) as part, writing(target):
-        opened = form.opens(part / target.name if form.suffix else part, options)
-        with opened as writer:
+    origins: dict[str, object] = {}
+    with staged(target, as_file=as_file) as part, writing(target):
+        with ExitStack() as stack:
+            writer = _open(form, part / target.name if as_file else part, options, stack)
             for frame in frames:
-                writer.add(_checked(frame, options, names))
+                writer.add(_checked(frame, options, names, form))
                 yield ExportStep(frame.index, len(names), options.total)
             if not names:
                 raise OutputError(f"{target} was not written: there was no frame to put into it.")
             if len(names) != options.total:
                 raise ValueError(f"{options.total} frames were announced, got {len(names)}")
             losses = tuple(writer.finish())
-        if not form.suffix:
-            write_json(part / PROVENANCE_FILE, dict(options.provenance))
+            if isinstance(writer, RenamingWriter) and (renamed := writer.renamed()):
+                origins = {"frames": origin_rows(renamed)}
+        if not as_file:
+            write_json(part / PROVENANCE_FILE, {**options.provenance, **origins})
         sizes = [path.stat().st_size for path in part.rglob("*") if path.is_file()]
     return ExportReport(target, len(names), len(sizes), sum(sizes), losses)
 
@@ -176,17 +188,31 @@ def write_labels(
 def read_labels(name: str, path: Path, limits: Limits = LIMITS) -> ReadSet:
     """Find the frames and classes at `path`, which is not trusted.
 
+    Where the record of an export lies there, frames are called what they were before it.
+
     Raises:
         ValueError: there is no such format.
         FormatError: `path` does not hold it, is damaged, asks for too much or leads elsewhere.
     """
-    return label_format(name).read(path, limits)
+    form = label_format(name)
+    found = read_each(path, form.suffix, form.read, limits) if form.suffix else None
+    return with_origins(form.read(path, limits) if found is None else found, path, limits)
 
 
-def _checked(frame: ExportFrame, options: ExportOptions, names: set[str]) -> ExportFrame:
-    """The frame with 255 for all that has no class."""
+def _open(form: LabelFormat, place: Path, options: ExportOptions, stack: ExitStack) -> LabelWriter:
+    if form.suffix and options.media:
+        return WriterOfEach(form.opens, place, form.suffix, options, stack)
+    return stack.enter_context(form.opens(place, options))
+
+
+def _checked(
+    frame: ExportFrame, options: ExportOptions, names: set[str], form: LabelFormat
+) -> ExportFrame:
+    """The frame with 255 for all that has no class, called as its format tells media apart."""
+    if frame.medium and not (form.suffix or form.foldered):
+        frame = replace(frame, name=f"{frame.medium}_{frame.name}")
     # Two names that differ in case alone are one file on other systems.
-    key = frame.name.casefold()
+    key = f"{frame.medium}/{frame.name}".casefold()
     if key in names:
         raise OutputError(
             f"two frames are called {frame.name}, and their files would be one. Rename an image."

@@ -117,6 +117,12 @@ def save_ids(path: Path, ids: NDArray[np.uint8], palette: NDArray[np.uint8] | No
     image.save(path, format="PNG")
 
 
+def save_ids_16(path: Path, ids: NDArray[np.uint16]) -> None:
+    """Write numbers of 16 bits as they are, grey."""
+    _make_room(path)
+    Image.fromarray(np.ascontiguousarray(ids)).save(path, format="PNG")
+
+
 def save_rgb(path: Path, rgb: NDArray[np.uint8]) -> None:
     """Write ``[H, W, 3]`` RGB: JPEG of high quality if the suffix says so, else PNG."""
     _make_room(path)
@@ -136,8 +142,8 @@ def few(values: Sequence[object]) -> str:
 def same_file(name: str) -> OutputError:
     """What to say where two frames of an export would be one file."""
     return OutputError(
-        f"two frames would both be {name}. This format calls frames by their numbers: export one "
-        "video at a time."
+        f"two frames would both be {name}. This format calls frames of videos by their numbers: "
+        "export one video at a time."
     )
 
 

@@ -63,13 +63,18 @@ def read_png(path: Path, limits: Limits) -> ReadSet:
 
 
 def png_frame(
-    file: Path, table: NDArray[np.int16] | None, limits: Limits, name: str | None = None
+    file: Path,
+    table: NDArray[np.int16] | None,
+    limits: Limits,
+    name: str | None = None,
+    medium: str = "",
 ) -> ReadFrame:
     """The frame of a PNG of ids; without a table the ids are left as they are."""
     name = name or file.stem
     if table is None:
-        return ReadFrame(name, number_in(name), partial(_load_raw, file, limits))
-    return ReadFrame(name, number_in(name), partial(load_places, file, file, table, limits))
+        return ReadFrame(name, number_in(name), partial(_load_raw, file, limits), medium)
+    load = partial(load_places, file, file, table, limits)
+    return ReadFrame(name, number_in(name), load, medium)
 
 
 def place_table(classes: Sequence[ReadClass], ignored: int | None = None) -> NDArray[np.int16]:

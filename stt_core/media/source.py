@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -14,6 +17,11 @@ from stt_core.media.frame import Frame
 from stt_core.media.video import VideoFile
 
 _MIB = 2**20
+_SETTLED_NS = 2_000_000_000
+_COMPRESSED = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+"""Another picture has another size or another end (a PNG ends in checksums); reading no more of
+them opens a folder of thousands in a second."""
+_IMAGE_ENDS = 1 << 16
 
 
 class MediaSource(Protocol):
@@ -65,16 +73,21 @@ def open_media(path: Path | str) -> MediaSource:
 def media_hash(path: Path | str) -> str:
     """A name for what is in a file or folder that does not change when it is moved.
 
+    Of a folder every image is looked at, once in a process while size and times stay as they are.
+
     Returns:
-        SHA-256 in hex: of a file its size, first and last MiB; of a folder the names and sizes
-        of its images in their order.
+        SHA-256 in hex: of a video its size, first and last MiB; of a PNG, JPEG or WebP its size,
+        first and last 64 KiB; of another image all of it; of a folder the names and hashes of its
+        images in their order.
 
     Raises:
         MediaError: the path cannot be read, or is a folder without an image.
     """
     path = Path(path)
     try:
-        return _folder_hash(path) if path.is_dir() else _file_hash(path)
+        if path.is_dir():
+            return folder_hash((file.name, _remembered(file)) for file in image_files(path))
+        return _remembered(path)
     except OSError as error:
         raise MediaError(
             f"{path} cannot be read ({error.strerror}). "
@@ -82,18 +95,45 @@ def media_hash(path: Path | str) -> str:
         ) from error
 
 
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        digest = hashlib.sha256(f"{size}\n".encode())
-        digest.update(file.read(_MIB))
-        file.seek(max(0, size - _MIB))
-        digest.update(file.read(_MIB))
+def folder_hash(images: Iterable[tuple[str, str]]) -> str:
+    """The :func:`media_hash` of a folder, of the names and hashes of its images in their order."""
+    digest = hashlib.sha256()
+    for name, content in images:
+        digest.update(f"{name}\0{content}\n".encode())
     return digest.hexdigest()
 
 
-def _folder_hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in image_files(folder):
-        digest.update(f"{file.name}\0{file.stat().st_size}\n".encode())
+def is_settled(stat: os.stat_result) -> bool:
+    """Whether a change of the file after this look is sure to change its times.
+
+    Clocks of file systems tick slowly, so what was written a moment ago may change unseen.
+    """
+    newest = max(stat.st_mtime_ns, stat.st_ctime_ns)
+    return time.time_ns() - newest > _SETTLED_NS
+
+
+def _remembered(path: Path) -> str:
+    stat = path.stat()
+    if not is_settled(stat):
+        return _file_hash(path)
+    return _settled_hash(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=1 << 16)
+def _settled_hash(path: Path, *_look: int) -> str:
+    return _file_hash(path)
+
+
+def _file_hash(path: Path) -> str:
+    suffix = path.suffix.lower()
+    whole = suffix in IMAGE_SUFFIXES - _COMPRESSED
+    ends = _IMAGE_ENDS if suffix in _COMPRESSED else _MIB
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        digest = hashlib.sha256(f"{size}\n".encode())
+        digest.update(file.read(ends))
+        while whole and (part := file.read(_MIB)):
+            digest.update(part)
+        file.seek(max(0, size - ends))
+        digest.update(file.read(ends))
     return digest.hexdigest()

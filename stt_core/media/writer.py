@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import secrets
 from fractions import Fraction
 from pathlib import Path
@@ -124,6 +125,8 @@ class VideoWriter:
         self._encode(None)
         try:
             self._close()
+            with self._partial.open("rb+") as file:
+                os.fsync(file.fileno())  # a crash after the rename must not find half of it
             self._partial.replace(self.path)
         except (av.FFmpegError, OSError) as failure:
             self._discard()

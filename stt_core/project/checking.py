@@ -8,10 +8,12 @@ from pathlib import Path
 
 from stt_core.errors import LabelError, MediaError, ProjectError
 from stt_core.files import is_left_behind, is_temporary
-from stt_core.media.source import media_hash, open_media
+from stt_core.media.source import open_media
 from stt_core.project import manifest as manifests
+from stt_core.project.aside import set_aside
 from stt_core.project.facts import manifest_of, publish
 from stt_core.project.frames import FrameRow, Medium, all_frames, make_frame
+from stt_core.project.images import changed_images, list_images, read_images
 from stt_core.project.journal import DamagedJournal, Journal
 from stt_core.project.labelling import Labelling
 from stt_core.project.media_table import MediaTable
@@ -41,14 +43,15 @@ def check_project(
 ) -> tuple[Finding, ...]:
     """Compare everything in a project's folder with everything the journal says.
 
-    Reads every label file, every medium's ends and the whole journal.
+    Reads every label file, every video's ends, every image and the whole journal.
 
     Args:
         folder: of the project.
         journal: sound by SQLite's account, which :meth:`Project.check` sees to.
         media: its media.
         labels: its labels.
-        repair: put right what can be; nothing is deleted but half-written files.
+        repair: put right what can be; nothing is deleted but half-written files, what cannot be
+            known goes to `aside/`.
     """
     found = list(_temporary(folder, repair))
     found += _manifest(folder, journal, repair)
@@ -59,8 +62,8 @@ def check_project(
         found += _strange_files(folder, journal, labels, medium, repair)
         for frame in all_frames(journal, medium):
             found += _frame(labels, frame, repair)
-    found += _strange_folders(folder, media)
-    found += map(Finding, PredictionFolders(folder).unusable().values())
+    found += _strange_folders(folder, media, repair)
+    found += _strange_predictions(folder, repair)
     return tuple(found)
 
 
@@ -91,16 +94,16 @@ def _manifest(folder: Path, journal: Journal, repair: bool) -> Iterator[Finding]
 
 def _medium(media: MediaTable, medium: Medium, journal: Journal, repair: bool) -> Iterator[Finding]:
     entry = medium.entry
-    path = media.path(entry.id)
+    path = media.path(entry.id) or media.replaced(entry.id)
     if path is None:
         yield Finding(f"{entry.absolute} is missing. Relink it; its labels are kept.")
         return
-    if entry.kind == "folder" and repair:
-        media.refresh(entry.id)
-        entry = media[entry.id].entry
     try:
-        if entry.hash and media_hash(path) != entry.hash:
-            yield Finding(f"{path} is not what it was when it was added: its content differs.")
+        if entry.kind == "folder":
+            yield from _images(media, medium, path, journal, repair)
+            entry = media[entry.id].entry
+        elif media.replaced(entry.id) is not None:
+            yield Finding(media.problem(entry.id))
         with open_media(path) as opened:
             found = (len(opened), opened.width, opened.height)
             if found != (entry.frames, entry.width, entry.height):
@@ -118,6 +121,25 @@ def _medium(media: MediaTable, medium: Medium, journal: Journal, repair: bool) -
         return
     if moved:
         yield Finding(f"{path} shows frame {moved[0]} at another time than when it was labelled.")
+
+
+def _images(
+    media: MediaTable, medium: Medium, path: Path, journal: Journal, repair: bool
+) -> Iterator[Finding]:
+    """Every image of a folder is read, so that one written anew is found whatever it looks like."""
+    if repair:
+        changed = media.refresh(medium.entry.id, thorough=True)
+    else:
+        known = read_images(journal, medium.number)
+        changed = changed_images(known, list_images(path, known, thorough=True))
+    if changed:
+        yield Finding(
+            f"{path}: {changed} images have another content than when they were added. Their "
+            "labels are kept; see whether they still fit.",
+            "They count as they are now; predictions from before are stale." if repair else "",
+        )
+    elif media.replaced(medium.entry.id) is not None:
+        yield Finding(media.problem(medium.entry.id))
 
 
 def _frame(labels: Labelling, frame: FrameRow, repair: bool) -> Iterator[Finding]:
@@ -157,10 +179,12 @@ def _strange_files(
     keys = {frame.key for frame in all_frames(journal, medium)}
     for file in sorted((folder / LABELS / medium.entry.id).glob("[!.]*")):
         if not file.stem.isdecimal() or file.name != f"{int(file.stem):06d}.png":
-            yield Finding(f"{file} is not a label file of this program. It was left alone.")
+            yield _stray(folder, file, "is not a label file of this program.", repair)
+        elif int(file.stem) not in keys and int(file.stem) >= medium.entry.frames:
+            yield _stray(folder, file, "belongs to no frame.", repair)
         elif int(file.stem) not in keys:
             key, done = int(file.stem), ""
-            if repair and key < medium.entry.frames:
+            if repair:
                 with journal.transaction():
                     frame = make_frame(journal, medium, key)
                 labels.settle(frame)
@@ -169,12 +193,24 @@ def _strange_files(
             yield Finding(f"{file} belongs to no labelled frame.", done)
 
 
-def _strange_folders(folder: Path, media: MediaTable) -> Iterator[Finding]:
+def _strange_folders(folder: Path, media: MediaTable, repair: bool) -> Iterator[Finding]:
     if not (folder / LABELS).is_dir():
         return
     for path in sorted((folder / LABELS).iterdir()):
         if path.name not in media.by_id:
-            yield Finding(f"{path} belongs to no medium of the project. It was left alone.")
+            yield _stray(folder, path, "belongs to no medium of the project.", repair)
+
+
+def _strange_predictions(folder: Path, repair: bool) -> Iterator[Finding]:
+    """Folders that do not say what they are of; with frames in them they may be imported maps."""
+    folders = PredictionFolders(folder)
+    for path, problem in folders.unusable().items():
+        yield Finding(problem, folders.put_away(path) if repair else "")
+
+
+def _stray(folder: Path, path: Path, what: str, repair: bool) -> Finding:
+    done = f"It was moved to {set_aside(folder, path)}." if repair else ""
+    return Finding(f"{path} {what}", done)
 
 
 def mend_indices(journal: Journal) -> list[str]:

@@ -24,6 +24,8 @@ def fill_journal(journal: Journal, manifest: Manifest) -> None:
         journal.put("floor", 0)
         journal.put("look", 0)
         journal.put("table", new_table(manifest.label_classes).to_json())
+        if manifest.cache_bytes is not None:
+            journal.put("cache_bytes", manifest.cache_bytes)
         for entry in manifest.media:
             insert_medium(journal, entry, None)
 
@@ -49,6 +51,7 @@ def manifest_of(journal: Journal) -> Manifest:
             revision=int(journal.get("revision")),
             classes=tuple(ClassEntry(name=c.name, color=c.color) for c in table.classes),
             media=tuple(medium.entry for medium in read_media(journal).values()),
+            cache_bytes=journal.get("cache_bytes"),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,11 +9,11 @@ from itertools import count
 from pathlib import Path
 
 from stt_core.media.folder import image_files
-from stt_core.media.source import media_hash
+from stt_core.media.source import folder_hash, is_settled, media_hash
 from stt_core.project.journal import Journal
 from stt_core.project.media import writable_name
 
-_SETTLED_NS = 2_000_000_000
+_UNSETTLED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Image:
     hash: str
     size: int
     mtime: int
-    """Of the file, ns."""
+    """Of the file, ns; -1 where a change then could have left it the same."""
     inode: int
 
 
@@ -48,17 +47,23 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return (path,) if path.is_file() else image_files(path)
 
 
-def list_images(path: Path, known: Iterable[Image] = ()) -> Listing:
+def list_images(path: Path, known: Iterable[Image] = (), *, thorough: bool = False) -> Listing:
     """Compare a folder with what was in it before.
 
     An image is the one it was before by name and content; else by content alone, under a new name;
     else by name alone, with its content replaced. Only files that changed are read.
+
+    Args:
+        path: of the folder.
+        known: what was in it before.
+        thorough: read all files.
 
     Raises:
         MediaError: the folder cannot be read or holds no image.
     """
     old = {image.number: image for image in known}
     by_name = {image.name: image for image in old.values() if image.place is not None}
+    by_name = {} if thorough else by_name
     seen = [_look(file, place, by_name.get(file.name)) for place, file in enumerate(files_of(path))]
     numbers = _match(seen, old)
     fresh = count(max(old, default=-1) + 1)
@@ -86,19 +91,30 @@ def store_images(journal: Journal, media: int, images: Iterable[Image]) -> None:
     )
 
 
-def settled_mtime(path: Path) -> int:
-    """When a folder's entries changed last, ns; -1 where a change now could leave it the same.
+def changed_images(known: Iterable[Image], listing: Listing) -> int:
+    """How many images that were known have another content now."""
+    old = {image.number: image.hash for image in known if image.place is not None}
+    now = [image for image in listing.images if image.place is not None]
+    return sum(old.get(image.number, image.hash) != image.hash for image in now)
 
-    Clocks of file systems tick slowly, so a folder changed a moment ago may change again unseen.
-    """
-    mtime = path.stat().st_mtime_ns
-    return mtime if time.time_ns() - mtime > _SETTLED_NS else -1
+
+def hash_of_images(listing: Listing, path: Path) -> str:
+    """What :func:`media_hash` says of a folder, or of the single image at `path`."""
+    now = [image for image in listing.images if image.place is not None]
+    if path.is_file():
+        return now[0].hash
+    return folder_hash((image.name, image.hash) for image in now)
 
 
 def _look(file: Path, place: int, before: Image | None) -> Image:
     stat = file.stat()
-    size, mtime, inode = stat.st_size, stat.st_mtime_ns, stat.st_ino & (2**63 - 1)
-    if before and (size, mtime, inode) == (before.size, before.mtime, before.inode):
+    size, inode = stat.st_size, stat.st_ino & (2**63 - 1)
+    mtime = stat.st_mtime_ns if is_settled(stat) else _UNSETTLED
+    if (
+        before
+        and mtime != _UNSETTLED
+        and (size, mtime, inode) == (before.size, before.mtime, before.inode)
+    ):
         return replace(before, place=place)
     return Image(-1, place, writable_name(file.name), media_hash(file), size, mtime, inode)
 

@@ -24,7 +24,7 @@ CREATE TABLE media(
     id TEXT NOT NULL UNIQUE,
     entry TEXT NOT NULL,      -- a MediaEntry, JSON
     times BLOB,               -- of a video: pts of every frame, seconds, zlib of float64
-    listed INTEGER            -- of a folder: its mtime in ns when its images were last listed
+    listed TEXT               -- how it looked when it was last known to have this content
 );
 CREATE TABLE images(          -- of folders
     media INTEGER NOT NULL,
@@ -101,6 +101,7 @@ class Journal:
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         with self._told():
             self.connection = self._read() if read_only else self._write()
+        self._inode = _inode(path)
 
     @classmethod
     def create(cls, path: Path, fill: Callable[[Journal], None]) -> Journal:
@@ -143,6 +144,7 @@ class Journal:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self.refuse_moved()
                 self.connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # some errors have rolled back already
@@ -161,6 +163,19 @@ class Journal:
                 yield
             finally:
                 self.connection.execute("COMMIT")
+
+    def refuse_moved(self) -> None:
+        """See that what is written can be found again.
+
+        Raises:
+            ProjectError: the file was deleted, moved or replaced since it was opened.
+        """
+        if _inode(self.path) != self._inode:
+            raise ProjectError(
+                f"{self.path} was deleted, moved or replaced while it was open, so nothing can be "
+                "saved there. Put the project's folder back in its place, or open it where it is "
+                "now."
+            )
 
     def run(self, sql: str, *values: Any) -> int:
         """Execute a change; return the number of the row inserted last."""
@@ -279,6 +294,15 @@ def move_journal(path: Path, folder: Path) -> None:
 
 def _files(path: Path) -> tuple[Path, ...]:
     return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm"))
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Which file has a name; None where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _connect(address: str) -> sqlite3.Connection:

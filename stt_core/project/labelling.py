@@ -104,7 +104,7 @@ class Labelling:
             return row
         if row is None and not self.mirror.path(medium, key).exists():
             return None
-        if row is None or row.number not in self._settled:
+        if row is None or row.number not in self._settled or not self.mirror.fits(row):
             self.settle(row or make_frame(self._journal, medium, key))
             row = find_frame(self._journal, medium, key)
         return row
@@ -173,14 +173,16 @@ class Labelling:
         for stale in self.stale():
             if not all_frames and stale.number not in self._changed:
                 continue
-            if stale.number not in self._settled:
-                self.settle(stale)
+            self._journal.refuse_moved()  # label files must not be left where no project is
             self.flush_frame(stale.number)
             yield self._ref(stale)
 
     def flush_frame(self, number: int) -> None:
         """Write the file of one frame, if it is behind. Raises as :meth:`flushing` does."""
         row = frame_by_number(self._journal, self._media.by_id, number)
+        if row.version and not row.current and not self.mirror.fits(row):
+            self.settle(row)  # another program saved the file since it was looked at
+            row = frame_by_number(self._journal, self._media.by_id, number)
         if row.version and not row.current:
             self.mirror.write(row)
         self._changed.discard(number)
@@ -201,6 +203,7 @@ class Labelling:
     def _patch(self, edit: LabelEdit, seen: set[int]) -> Iterator[Patch]:
         """The part of a box that changes; nothing where none does."""
         where = _box(edit, self.medium(edit.media_id).size)
+        self._media.refuse_replaced(edit.media_id)
         row = self.row_to_change(edit.media_id, edit.frame)
         if row.number in seen:
             raise ValueError(f"frame {edit.frame} of {edit.media_id} is twice in one step")

@@ -9,6 +9,7 @@ import contextlib
 import getpass
 import json
 import os
+import secrets
 import socket
 import sys
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ else:
 
 FOLDER_LOCKS = "locks"
 """Where the locks of folders lie: beside them."""
+_READING = ".read-"
 _FAR = 1 << 30  # Windows forbids others to read what is locked, so a byte past the text is
 
 
@@ -112,6 +114,49 @@ def need_folder_lock(folder: Path) -> WriterLock:
             f"{folder} is being written by {holder}. Wait until that is done, or stop it."
         )
     return lock
+
+
+class ReadingMark:
+    """Says that a folder is being read, until it is released or its process ends."""
+
+    def __init__(self, path: Path, lock: WriterLock) -> None:
+        self._path, self._lock = path, lock
+
+    def release(self) -> None:
+        """Does nothing the second time."""
+        self._lock.release()
+        with contextlib.suppress(OSError):  # whoever asks next removes it
+            self._path.unlink(missing_ok=True)
+
+
+def mark_reading(folder: Path) -> ReadingMark | None:
+    """Keep a folder from being deleted to make room.
+
+    None where there is nothing to mark it by: nobody ever wrote there, or it cannot be written to,
+    so that nobody can delete it either.
+    """
+    lock = _folder_lock(folder)
+    path = lock.with_name(f"{folder.name}{_READING}{os.getpid()}-{secrets.token_hex(4)}")
+    if not lock.parent.is_dir():
+        return None
+    try:
+        held = take_lock(path)
+    except OSError:
+        return None
+    return None if held is None else ReadingMark(path, held)
+
+
+def is_being_read(folder: Path) -> bool:
+    """Whether anybody holds a mark of it; those of dead readers are removed."""
+    for path in _folder_lock(folder).parent.glob(f"{folder.name}{_READING}*"):
+        try:
+            lock = take_lock(path)
+        except OSError:
+            return True  # nobody can tell
+        if lock is None:
+            return True
+        ReadingMark(path, lock).release()
+    return False
 
 
 def read_holder(path: Path) -> Holder | None:

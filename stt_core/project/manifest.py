@@ -65,6 +65,8 @@ class Manifest(BaseModel):
     """Grows by one with every change of what stands here."""
     classes: tuple[ClassEntry, ...] = Field(max_length=VOID)
     media: tuple[MediaEntry, ...]
+    cache_bytes: int | None = Field(default=None, ge=0)
+    """What predictions may take; None where nobody said."""
 
     @property
     def label_classes(self) -> tuple[LabelClass, ...]:
@@ -114,4 +116,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OutputError: it could not be written; the one before it is untouched.
     """
-    write_text(folder / NAME, json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    unsaid = {"cache_bytes"} if manifest.cache_bytes is None else set()
+    table = manifest.model_dump(mode="json", exclude=unsaid)
+    write_text(folder / NAME, json.dumps(table, indent=2) + "\n")

@@ -58,11 +58,9 @@ def describe(
     return entry, times
 
 
-def locate(entry: MediaEntry, project: Path) -> Path | None:
-    """Where a medium is now; None where it is missing. Looks at names and sizes only."""
-    found = [path for path in _candidates(entry, project) if path.exists()]
-    fits = [p for p in found if p.is_dir() or p.stat().st_size == entry.bytes or not entry.hash]
-    return next(iter(fits or found), None)
+def places(entry: MediaEntry, project: Path) -> list[Path]:
+    """Where a medium may be now: what there is under its names, the likelier one first."""
+    return [path for path in _candidates(entry, project) if path.exists()]
 
 
 def moved(entry: MediaEntry, path: Path, project: Path) -> MediaEntry:

@@ -6,24 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stt_core.errors import MediaError, ProjectError
-from stt_core.media.source import media_hash
 from stt_core.project.facts import insert_medium, publish, revise, stored_times
 from stt_core.project.frames import Medium, read_media
 from stt_core.project.images import (
+    changed_images,
+    hash_of_images,
     list_images,
     read_images,
-    settled_mtime,
     store_images,
 )
 from stt_core.project.journal import Journal
+from stt_core.project.looks import holds, looks_same, store_look, take_look
 from stt_core.project.manifest import MediaEntry
 from stt_core.project.media import (
     Relinked,
     byte_size,
     describe,
     find_below,
-    locate,
     moved,
+    places,
     same_content,
     with_prefix,
 )
@@ -63,52 +64,144 @@ class MediaTable:
             ProjectError: it is in the project already, or its name cannot be stored.
         """
         entry, times = describe(path, self._folder)
-        for other in self.by_id.values():
-            if other.entry.hash == entry.hash:
-                raise ProjectError(
-                    f"{path} is in the project already, as {other.entry.name}: both have the same "
-                    "content. Use that one."
-                )
+        self._refuse_known(path, entry)
+        look = take_look(path, entry.hash)
         images = list_images(path).images if entry.kind == "folder" else ()
         with self._journal.transaction():
             number = insert_medium(self._journal, entry, times)
             store_images(self._journal, number, images)
-            self._note_listing(number, path)
+            store_look(self._journal, number, look)
             revise(self._journal)
         self._changed()
         return entry
 
     def path(self, media_id: str) -> Path | None:
-        """Where a medium is now; None where it is missing."""
-        return locate(self[media_id].entry, self._folder)
+        """Where a medium is now; None where it is missing, or a video replaced by another.
 
-    def refresh(self, media_id: str) -> None:
+        Reads of a video only what looks another than it did; of a folder nothing.
+        """
+        medium = self[media_id]
+        found = places(medium.entry, self._folder)
+        if medium.entry.kind == "folder":
+            return next(iter(found), None)
+        return next((path for path in found if holds(self._journal, medium, path)), None)
+
+    def replaced(self, media_id: str) -> Path | None:
+        """Where other content lies in the place of a medium; None where it is missing or itself.
+
+        Of a folder, which :meth:`refresh` follows, this looks at every image.
+        """
+        medium = self[media_id]
+        found = places(medium.entry, self._folder)
+        if medium.entry.kind == "folder":
+            found = found[:1]
+        if any(holds(self._journal, medium, path) for path in found):
+            return None
+        return next(iter(found), None)
+
+    def refuse_replaced(self, media_id: str) -> None:
+        """Raises ProjectError where a video was replaced: its labels are of what was there."""
+        medium = self[media_id]
+        if medium.entry.kind == "video" and self.replaced(media_id) is not None:
+            raise ProjectError(self.problem(media_id))
+
+    def problem(self, media_id: str) -> str:
+        """Why a medium cannot be used, in a sentence; empty where it can."""
+        entry, other = self[media_id].entry, self.replaced(media_id)
+        if other is not None and entry.kind == "folder":
+            return (
+                f"the images of {other} have changed, and {self._folder} does not know it yet. "
+                "Close the project where it is open for writing, and try again."
+            )
+        if other is not None:
+            return (
+                f"{other} is not what it was when it was added to the project: its content "
+                "differs. Its labels and predictions are kept. Bring the old file back, find it "
+                "with 'stt-studio project relink', or take the new one in its place with "
+                "'stt-studio project refresh'."
+            )
+        if self.path(media_id) is None:
+            return (
+                f"{entry.absolute} is missing. Relink it first: say where it is now with "
+                "'stt-studio project relink'."
+            )
+        return ""
+
+    def accept(self, media_id: str) -> MediaEntry:
+        """Take what lies in the place of a medium as that medium; labels stay with their frames.
+
+        Raises:
+            MediaError: it cannot be opened.
+            ProjectError: it is missing or in the project already, or labels do not fit it.
+        """
+        medium, path = self[media_id], self.replaced(media_id)
+        if medium.entry.kind == "folder":
+            self.refresh(media_id)
+            return self[media_id].entry
+        if path is None:
+            problem = self.problem(media_id)
+            if problem:
+                raise ProjectError(problem)
+            return medium.entry
+        look = take_look(path, "")
+        found, times = describe(path, self._folder, media_id)
+        self._refuse_known(path, found)
+        self._refuse_unfit(medium, found)
+        with self._journal.transaction():
+            self._journal.run(
+                "UPDATE media SET times = ? WHERE number = ?", stored_times(times), medium.number
+            )
+            if times is not None:
+                rows = self._journal.all("SELECT key FROM frames WHERE media = ?", medium.number)
+                self._journal.run_many(
+                    "UPDATE frames SET pts = ? WHERE media = ? AND key = ?",
+                    [(float(times[key]), medium.number, key) for (key,) in rows],
+                )
+            self._store(medium, found)
+            same = look == take_look(path, "")
+            store_look(self._journal, medium.number, take_look(path, found.hash) if same else None)
+        self._changed()
+        return found
+
+    def refresh(self, media_id: str, *, thorough: bool = False) -> int:
         """Follow what happened to an image folder since it was listed last.
 
         Quick where nothing did. A folder that is missing or cannot be read stays as it was.
+
+        Args:
+            media_id: of the medium.
+            thorough: read all images, whatever they look like.
+
+        Returns:
+            How many images have another content than before.
         """
         medium = self[media_id]
         path = self.path(media_id)
-        if medium.entry.kind == "video" or path is None or not self._may_differ(medium, path):
-            return
+        if medium.entry.kind == "video" or path is None:
+            return 0
+        if not thorough and looks_same(self._journal, medium, path):
+            return 0
+        known = read_images(self._journal, medium.number)
+        look = take_look(path, "")
         try:
-            listing = list_images(path, read_images(self._journal, medium.number))
-            digest = media_hash(path)
+            listing = list_images(path, known, thorough=thorough)
+            size = byte_size(path)
         except MediaError as error:
             self._tell(f"{error} Its labels are kept.")
-            return
+            return 0
         count = sum(image.place is not None for image in listing.images)
-        entry = medium.entry.model_copy(
-            update={"frames": count, "hash": digest, "bytes": byte_size(path)}
-        )
+        digest = hash_of_images(listing, path)
+        entry = medium.entry.model_copy(update={"frames": count, "hash": digest, "bytes": size})
+        same = look == take_look(path, "")  # nothing happened while it was read
         with self._journal.transaction():
             store_images(self._journal, medium.number, listing.images)
-            self._note_listing(medium.number, path)
+            store_look(self._journal, medium.number, take_look(path, digest) if same else None)
             self._store(medium, entry)
         for message in listing.messages:
             self._tell(message)
         if entry != medium.entry:
             self._changed()
+        return changed_images(known, listing)
 
     def relink(self, media_id: str, path: Path) -> None:
         """Say where a medium is now.
@@ -161,8 +254,8 @@ class MediaTable:
         return tuple(results)
 
     def missing(self) -> tuple[MediaEntry, ...]:
-        entries = (medium.entry for medium in self.by_id.values())
-        return tuple(entry for entry in entries if locate(entry, self._folder) is None)
+        """Those that are nowhere, and videos that were replaced."""
+        return tuple(m.entry for m in self.by_id.values() if self.path(m.entry.id) is None)
 
     def _follow(self, entry: MediaEntry, path: Path | None, otherwise: str) -> Relinked:
         if path is None:
@@ -172,14 +265,29 @@ class MediaTable:
         self._changed()
         return Relinked(entry.id, path, f"{entry.name} is now {path}.")
 
-    def _may_differ(self, medium: Medium, path: Path) -> bool:
-        row = self._journal.one("SELECT listed FROM media WHERE number = ?", medium.number)
-        return path.is_file() or row is None or row[0] != path.stat().st_mtime_ns
+    def _refuse_known(self, path: Path, entry: MediaEntry) -> None:
+        for other in self.by_id.values():
+            if other.entry.hash == entry.hash and other.entry.id != entry.id:
+                raise ProjectError(
+                    f"{path} is in the project already, as {other.entry.name}: both have the same "
+                    "content. Use that one."
+                )
 
-    def _note_listing(self, number: int, path: Path) -> None:
-        if path.is_dir():
-            self._journal.run(
-                "UPDATE media SET listed = ? WHERE number = ?", settled_mtime(path), number
+    def _refuse_unfit(self, medium: Medium, found: MediaEntry) -> None:
+        """Labels are of frames of one size, and of frames that there are."""
+        row = self._journal.one(
+            "SELECT MAX(key) FROM frames WHERE media = ?", medium.number
+        )  # with a review state or a bookmark, too
+        last = row[0] if row else None
+        if last is None:
+            return
+        size = found.height, found.width
+        if found.kind != medium.entry.kind or size != medium.size or last >= found.frames:
+            height, width = medium.size
+            raise ProjectError(
+                f"{found.absolute} has {found.frames} frames of {found.width} x {found.height} "
+                f"pixels, but {medium.entry.name} has labels or notes up to frame {last}, of "
+                f"{width} x {height}. Add it as another medium."
             )
 
     def _store(self, medium: Medium, entry: MediaEntry) -> None:

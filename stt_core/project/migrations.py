@@ -129,7 +129,7 @@ def _record_files(folder: Path, journal: Journal, medium: Medium, tell: Tell) ->
             try:
                 ids = read_label_png(file, len(history.table.classes))
             except LabelError as error:
-                tell(f"{error}. It was left out; the backup has it.")
+                tell(f"{str(error).rstrip('.')}. It was left out; the backup has it.")
                 continue
             if ids.shape != medium.size:
                 tell(

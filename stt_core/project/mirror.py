@@ -130,7 +130,9 @@ class Mirror:
 
     def _replace(self, frame: FrameRow, path: Path, why: str) -> None:
         kept = set_aside(self._folder, path)
-        self._tell(f"{why}. It was moved to {kept} and the labels restored from the journal.")
+        self._tell(
+            f"{why.rstrip('.')}. It was moved to {kept} and the labels restored from the journal."
+        )
         self._stale(frame)
 
     def _stale(self, frame: FrameRow) -> None:

@@ -18,6 +18,7 @@ from stt_core.project.journal import Journal
 from stt_core.project.lock import Holder, WriterLock, read_holder, take_lock
 from stt_core.project.manifest import ClassEntry, Manifest
 from stt_core.project.migrations import migrate
+from stt_core.project.prediction_folders import remove_tree
 from stt_core.project.recovery import (
     open_journal,
     own_strays,
@@ -67,6 +68,28 @@ def create_folder(folder: Path, table: ClassTable) -> Opened:
         publish(folder, journal)
         stack.pop_all()
     return Opened(journal, lock, None, None, ())
+
+
+def what_is_there(folder: Path) -> frozenset[Path]:
+    """Before a project is made: what :func:`remove_made` leaves alone."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return frozenset([*inside, *(p for p in (folder, *folder.parents) if p.exists())])
+
+
+def remove_made(folder: Path, before: frozenset[Path]) -> None:
+    """Remove what was made of a project that came to nothing, and the folders made for it.
+
+    Raises:
+        OutputError: something cannot be removed.
+    """
+    with writing(folder):
+        for path in folder.iterdir():
+            if path not in before:
+                remove_tree(path)
+        for path in (folder, *folder.parents):
+            if path in before:
+                break
+            path.rmdir()
 
 
 def open_folder(folder: Path, *, write: bool) -> Opened:

@@ -1,29 +1,41 @@
 """Where predictions lie: a folder for each medium x model x settings, under a budget of bytes.
 
+What a model predicted can be predicted again; maps that were imported cannot, and are never
+deleted to make room.
+
 Passes and windows of several processes may use these folders at once, whoever holds the project:
 each folder has a lock of its own.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
-import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stt_core.errors import FormatError, OutputError
+from stt_core.errors import FormatError, OutputError, ProjectError
 from stt_core.files import is_temporary, writing
-from stt_core.project.lock import FOLDER_LOCKS, take_folder_lock
+from stt_core.project import manifest as manifests
+from stt_core.project import order_of_use
+from stt_core.project.aside import set_aside
+from stt_core.project.lock import FOLDER_LOCKS, is_being_read, take_folder_lock
+from stt_core.project.order_of_use import OrderOfUse
+from stt_core.project.predictions.index import listed
 from stt_core.project.predictions.key import PredictionKey, Settings
-from stt_core.project.predictions.manifest import Manifest, read_manifest
+from stt_core.project.predictions.manifest import FORMAT, NAME, Manifest, read_manifest
 from stt_core.project.predictions.writer import PredictionWriter
 
 PREDICTIONS = "predictions"
 CACHE = "cache"
-_INDEX = "index.sqlite"
+"""Beside them, under the same budget: whatever else can be made again."""
+DEFAULT_BYTES = 20 * 10**9
+"""What predictions may take where nobody said."""
+IMPORTED = "imported"
+"""The setting that marks maps which no model of ours can make again."""
 _TRASH = ".trash-"
 
 
@@ -70,8 +82,10 @@ class PredictionFolders:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._predictions = folder / PREDICTIONS
         self._cache = folder / CACHE
+        self._uses = OrderOfUse(self._predictions / order_of_use.NAME)
 
     def find(self, key: PredictionKey) -> Path | None:
         """The folder of a key; None where there is none. It may hold part of the frames only."""
@@ -94,36 +108,16 @@ class PredictionFolders:
             self.use(path)
             yield writer
 
-    def cache_folder(self, name: str) -> Path:
-        """A folder for what can be made again, such as thumbnails; eviction may take it.
-
-        Raises:
-            ValueError: the name is no plain one.
-            OutputError: it cannot be made.
-        """
-        if not name.isidentifier():
-            raise ValueError(f"a cache is named like an identifier, got {name=}")
-        path = self._cache / name
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-        self.use(path)
-        return path
-
     def use(self, path: Path) -> None:
         """Note that a folder was used just now, read or written: it is the last to be evicted.
 
         Where that cannot be noted, as in a read-only project, nothing can be evicted either.
         """
-        name = self._name(path)
-        with suppress(OutputError), self._index() as index, index:
-            index.execute(
-                "INSERT OR REPLACE INTO uses(name, number) "
-                "SELECT ?, COALESCE(MAX(number), 0) + 1 FROM uses", (name,),
-            )  # fmt: skip
+        self._uses.note(self._name(path))
 
     def all(self) -> tuple[PredictionSet, ...]:
         """All folders that say what they are of, the last used first."""
-        uses = self._uses()
+        uses = self._uses.all()
         sets = []
         for path in _entries(self._predictions):
             manifest = _manifest(path)
@@ -160,17 +154,41 @@ class PredictionFolders:
         return left
 
     def bytes(self) -> int:
-        """What predictions and caches take."""
+        """What predictions and caches take that can be made again."""
         return sum(byte_size(path) for path in self._evictable())
+
+    @property
+    def budget(self) -> int:
+        """What they may take, by project.json."""
+        try:
+            said = manifests.read_raw(self._folder / manifests.NAME).get("cache_bytes")
+        except ProjectError:
+            said = None
+        return said if isinstance(said, int) else DEFAULT_BYTES
+
+    def keep_budget(self, keep: Collection[Path] = ()) -> tuple[str, ...]:
+        """Evict what is over the budget; return sentences on what was done or could not be."""
+        budget = self.budget
+        try:
+            gone = self.evict(budget, keep)
+        except OutputError as error:
+            return (f"Predictions take more than {budget / 1e9:g} GB. {error}",)
+        if not gone:
+            return ()
+        return (
+            f"{len(gone)} folders of predictions that were not used for longest were deleted, so "
+            f"that all take no more than {budget / 1e9:g} GB ('stt-studio project cache').",
+        )
 
     def evict(self, budget: int, keep: Collection[Path] = ()) -> tuple[Path, ...]:
         """Delete what was not used for longest until predictions and caches fit a budget.
 
-        Nothing else of the project is ever touched.
+        Nothing else of the project is ever touched: no imported maps, nothing of which nobody
+        knows what it is, nothing that is being written or read.
 
         Args:
             budget: bytes.
-            keep: folders in use; those being written are kept anyway.
+            keep: folders that stay in any case.
 
         Returns:
             What was deleted.
@@ -179,7 +197,7 @@ class PredictionFolders:
             OutputError: something could not be deleted.
         """
         self._empty_trash()
-        uses = self._uses()
+        uses = self._uses.all()
         sizes = {path: byte_size(path) for path in self._evictable()}
         held, gone = sum(sizes.values()), []
         for path in sorted(sizes, key=lambda p: (uses.get(self._name(p), 0), p.name)):
@@ -190,11 +208,37 @@ class PredictionFolders:
                 gone.append(path)
         return tuple(gone)
 
+    def put_away(self, path: Path) -> str:
+        """Remove a folder of nobody knows what where it holds no frame, else set it aside.
+
+        Returns:
+            What was done, a sentence; empty where nothing could be: a newer version may know it,
+            or somebody writes there.
+
+        Raises:
+            OutputError: it cannot be moved.
+        """
+        if _is_newer(path):
+            return ""
+        lock = take_folder_lock(path)
+        if lock is None:
+            return ""
+        try:
+            if path.is_dir() and not listed(path):
+                with writing(path):
+                    remove_tree(path)
+                return "It held no frame and was removed."
+            return f"It was moved to {set_aside(self._folder, path)}."
+        finally:
+            lock.release()
+
     def _delete(self, path: Path) -> bool:
         lock = take_folder_lock(path)
         if lock is None:
             return False
         try:
+            if is_being_read(path):
+                return False
             with writing(path):
                 # Renamed first: killed in the middle, it is never taken for a whole one.
                 trash = path.with_name(_TRASH + secrets.token_hex(6))
@@ -211,33 +255,12 @@ class PredictionFolders:
                     remove_tree(path)
 
     def _evictable(self) -> list[Path]:
-        return [*_entries(self._predictions), *_entries(self._cache)]
+        found = ((path, _manifest(path)) for path in _entries(self._predictions))
+        again = [path for path, known in found if known and IMPORTED not in known.settings]
+        return [*again, *_entries(self._cache)]
 
     def _name(self, path: Path) -> str:
         return f"{path.parent.name}/{path.name}"
-
-    def _uses(self) -> dict[str, int]:
-        if not (self._predictions / _INDEX).exists():
-            return {}
-        try:
-            with self._index() as index:
-                return dict(index.execute("SELECT name, number FROM uses"))
-        except OutputError:
-            return {}  # read-only: nothing can be evicted anyway
-
-    @contextmanager
-    def _index(self) -> Iterator[sqlite3.Connection]:
-        path = self._predictions / _INDEX
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with closing(_open_index(path)) as index:
-                yield index
-        except sqlite3.Error as error:
-            raise OutputError(
-                f"cannot write {path}: {error}. Check that the disk has room and the folder may be "
-                "written to."
-            ) from error
 
 
 def byte_size(path: Path) -> int:
@@ -254,20 +277,6 @@ def byte_size(path: Path) -> int:
         except OSError:
             continue
     return total
-
-
-def _open_index(path: Path) -> sqlite3.Connection:
-    """The index holds only the order of use, so a damaged one is begun anew."""
-    index = sqlite3.connect(path, timeout=10)
-    try:
-        index.execute("CREATE TABLE IF NOT EXISTS uses(name TEXT PRIMARY KEY, number INTEGER)")
-    except sqlite3.DatabaseError as error:
-        index.close()
-        if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise
-        path.unlink()
-        return _open_index(path)
-    return index
 
 
 def remove_tree(path: Path) -> None:
@@ -291,7 +300,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(
         p
         for p in folder.iterdir()
-        if not p.name.startswith((".", _INDEX)) and p.name != FOLDER_LOCKS
+        if not p.name.startswith((".", order_of_use.NAME)) and p.name != FOLDER_LOCKS
     )
 
 
@@ -301,6 +310,15 @@ def _manifest(path: Path) -> Manifest | None:
     except FormatError:
         return None  # told by `unusable`
     return manifest if manifest.key.digest == path.name else None
+
+
+def _is_newer(path: Path) -> bool:
+    """Whether a newer version of the program wrote it."""
+    try:
+        table = json.loads((path / NAME).read_bytes())
+        return int(table["format"]) > FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _is_just_begun(path: Path) -> bool:

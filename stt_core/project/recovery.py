@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from stt_core.errors import LabelError, OutputError, ProjectError
-from stt_core.files import is_left_behind, writing
+from stt_core.files import is_left_behind, is_temporary, temporary_prefix, writing
 from stt_core.labels import UNLABELLED
 from stt_core.project import journal as journals
 from stt_core.project import manifest as manifests
@@ -23,13 +24,15 @@ from stt_core.project.history import History, Patch, Provenance
 from stt_core.project.images import Image, list_images, store_images
 from stt_core.project.journal import DamagedJournal, Journal
 from stt_core.project.manifest import Manifest, parse_manifest, read_raw
-from stt_core.project.media import locate
+from stt_core.project.media import places
 from stt_core.project.mirror import FOLDER as LABELS
 from stt_core.project.pngs import read_about, read_png
 from stt_core.project.prediction_folders import PredictionFolders, remove_tree
 
 BACKUPS = "backups"
 RUNS, EXPORTS = "runs", "exports"
+_FOREIGN_SECONDS = 7 * 24 * 3600
+"""After this rest, what a machine that cannot be asked left half-written is taken for left."""
 _QUICKLY_CHECKED = 64 * 2**20  # bytes: a few tenths of a second
 
 
@@ -51,10 +54,28 @@ def strays_of_others(folder: Path) -> list[Path]:
     """
     left = PredictionFolders(folder).leftovers()
     for root, folders, files in os.walk(folder / RUNS):
-        left += [p for p in (Path(root, name) for name in (*folders, *files)) if is_left_behind(p)]
+        left += [p for p in (Path(root, name) for name in (*folders, *files)) if _is_left(p)]
     exports = folder / EXPORTS
     found = [*exports.glob(".*"), *exports.glob("*/.*")]
-    return left + [path for path in found if is_left_behind(path)]
+    return left + [path for path in found if _is_left(path)]
+
+
+def _is_left(path: Path) -> bool:
+    """Whether its writer was killed; of one on another machine, whether it rests for long."""
+    if not is_temporary(path) or is_left_behind(path):
+        return is_left_behind(path)
+    host = temporary_prefix(Path("x")).partition("-")[0].removeprefix(".x")
+    return f"{host}-" not in path.name and time.time() - _newest(path) > _FOREIGN_SECONDS
+
+
+def _newest(path: Path) -> float:
+    """When a file, or anything in a folder, changed last, seconds since 1970."""
+    times = [path.lstat().st_mtime]
+    for root, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                times.append(Path(root, name).lstat().st_mtime)
+    return max(times)
 
 
 def sweep(left: Sequence[Path], tell: Callable[[str], None]) -> int:
@@ -85,7 +106,7 @@ def open_journal(folder: Path, tell: Callable[[str], None], *, crashed: bool) ->
         tell(f"{path} was missing; it was made anew from the label files, without undo.")
         return rebuild(folder, manifest, None)
     try:
-        journal = _sound(path, crashed=crashed)
+        journal, truth = _sound(path, crashed=crashed)
     except DamagedJournal as error:
         if manifest is None:
             raise
@@ -95,7 +116,7 @@ def open_journal(folder: Path, tell: Callable[[str], None], *, crashed: bool) ->
             f"files, without undo; the damaged one is kept in {kept}."
         )
         return journal
-    _mend_manifest(folder, journal, manifest, tell)
+    _mend_manifest(folder, journal, truth, manifest, tell)
     return journal
 
 
@@ -142,7 +163,8 @@ def rebuild(folder: Path, manifest: Manifest, damaged: Path | None) -> Journal:
     return Journal.create(folder / journals.NAME, partial(_refill, folder, manifest, damaged))
 
 
-def _sound(path: Path, *, crashed: bool) -> Journal:
+def _sound(path: Path, *, crashed: bool) -> tuple[Journal, Manifest]:
+    """The journal, with what project.json should say: all of that could be read."""
     journal = Journal(path)
     try:
         problems: list[str] = []
@@ -152,16 +174,22 @@ def _sound(path: Path, *, crashed: bool) -> Journal:
             problems = journal.problems(quick=True)
         if problems or journal.get("position") is None:
             raise DamagedJournal("; ".join(problems) or f"{path} is empty")
-    except ProjectError:
+        return journal, manifest_of(journal)
+    except (ValueError, TypeError) as error:  # a page that says something else than it should
+        journal.close()
+        raise DamagedJournal(f"{path} is damaged: {error}") from error
+    except BaseException:
         journal.close()
         raise
-    return journal
 
 
 def _mend_manifest(
-    folder: Path, journal: Journal, manifest: Manifest | None, tell: Callable[[str], None]
+    folder: Path,
+    journal: Journal,
+    truth: Manifest,
+    manifest: Manifest | None,
+    tell: Callable[[str], None],
 ) -> None:
-    truth = manifest_of(journal)
     path = folder / manifests.NAME
     if manifest == truth:
         return
@@ -200,8 +228,8 @@ def _find_images(folder: Path, journal: Journal, medium: Medium) -> None:
         # Without a name and hash nothing matches it, but its number stays taken.
         name, content = str(about.get("name", "")), str(about.get("hash", ""))
         known.append(Image(key, None, name, content, 0, 0, 0))
-    path = locate(medium.entry, folder)
-    store_images(journal, medium.number, list_images(path, known).images if path else known)
+    found = places(medium.entry, folder)
+    store_images(journal, medium.number, list_images(found[0], known).images if found else known)
 
 
 def label_files(folder: Path, medium: Medium) -> list[tuple[Path, int]]:

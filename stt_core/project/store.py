@@ -28,11 +28,17 @@ from stt_core.project.journal import Journal
 from stt_core.project.labelling import LabelEdit, Labelling, Moved
 from stt_core.project.lock import current_user
 from stt_core.project.manifest import Manifest, MediaEntry
-from stt_core.project.media import Relinked
 from stt_core.project.media_table import MediaTable
 from stt_core.project.notes import Notes
-from stt_core.project.opening import Opened, create_folder, open_folder
+from stt_core.project.opening import (
+    Opened,
+    create_folder,
+    open_folder,
+    remove_made,
+    what_is_there,
+)
 from stt_core.project.prediction_folders import PredictionFolders
+from stt_core.project.project_media import ProjectMedia
 from stt_core.project.project_video import ProjectVideo
 from stt_core.project.recovery import read_manifest, replace_journal
 from stt_core.project.snapshot import LabelSnapshot, write_snapshot
@@ -40,7 +46,7 @@ from stt_core.project.snapshot import LabelSnapshot, write_snapshot
 _FILES_AT_CLOSE = 200  # a second or two
 
 
-class Project:
+class Project(ProjectMedia):
     """An open project. For one thread at a time, whichever.
 
     Every change is in the journal, on the disk, when its method returns; the label files follow
@@ -73,17 +79,20 @@ class Project:
 
         Raises:
             LabelError: more than 254 classes, or two of one name.
-            MediaError: a medium cannot be opened; the project is there with those before it.
+            MediaError: a medium cannot be opened; nothing is left of the project.
             OutputError: the folder cannot be written to.
-            ProjectError: there is a project already.
+            ProjectError: there is a project already, or a medium is twice among them; in the
+                second case nothing is left.
         """
         table = class_table.new_table(tuple(classes))
+        before = what_is_there(Path(folder))
         project = cls(Path(folder), create_folder(Path(folder), table))
         try:
             for path in media:
                 project.add_media(path)
         except BaseException:
             project.close()
+            remove_made(Path(folder), before)
             raise
         return project
 
@@ -101,7 +110,9 @@ class Project:
         Raises:
             ProjectError: no project, of a newer version, or damaged beyond repair.
         """
-        return cls(Path(folder), open_folder(Path(folder), write=write))
+        project = cls(Path(folder), open_folder(Path(folder), write=write))
+        project._look_around()
+        return project
 
     def __enter__(self) -> Self:
         return self
@@ -153,48 +164,21 @@ class Project:
         """In the order they were added."""
         return self.manifest.media
 
-    def add_media(self, path: Path | str) -> MediaEntry:
-        """Note a medium; reads all images of a folder once.
+    def set_cache_bytes(self, budget: int | None) -> None:
+        """Say what predictions may take, in bytes; None for the default.
 
         Raises:
-            MediaError: it cannot be opened.
-            ProjectError: it is in the project already, or its name cannot be stored.
+            ValueError: it is below 0.
         """
         self._must_write()
-        return self._media.add(Path(path))
-
-    def media_path(self, media_id: str) -> Path | None:
-        """Where a medium is now; None where it is missing. Looks at names and sizes only."""
-        self._labels.medium(media_id)
-        return self._media.path(media_id)
-
-    def missing_media(self) -> tuple[MediaEntry, ...]:
-        return self._media.missing()
-
-    def refresh_media(self, media_id: str) -> None:
-        """Follow images added, renamed or removed; the first use of a medium does so by itself."""
-        self._must_write()
-        self._media.refresh(media_id)
-
-    def relink(self, media_id: str, path: Path | str) -> None:
-        """Say where a medium is now.
-
-        Raises:
-            MediaError: it cannot be opened.
-            ProjectError: it is another one.
-        """
-        self._must_write()
-        self._media.relink(media_id, Path(path))
-
-    def relink_below(self, folder: Path | str) -> tuple[Relinked, ...]:
-        """Look for all missing media by content, in a folder and those below it."""
-        self._must_write()
-        return self._media.relink_below(Path(folder))
-
-    def relink_prefix(self, old: str, new: Path | str) -> tuple[Relinked, ...]:
-        """Where the paths of missing media began with `old`, look below `new`."""
-        self._must_write()
-        return self._media.relink_prefix(old, Path(new))
+        if budget is not None and budget < 0:
+            raise ValueError(f"a budget is 0 bytes or more, got {budget=}")
+        with self._journal.transaction():
+            self._journal.run("DELETE FROM meta WHERE key = 'cache_bytes'")
+            if budget is not None:
+                self._journal.put("cache_bytes", budget)
+            revise(self._journal)
+        publish(self.folder, self._journal)
 
     def labels(self, media_id: str, frame: int) -> NDArray[np.uint8] | None:
         """``[H, W]`` class ids, VOID and UNLABELLED; None where nothing is labelled.
@@ -235,7 +219,7 @@ class Project:
         Raises:
             IndexError: there is no such frame.
             LabelError: an id that is no class.
-            ProjectError: the frame is locked.
+            ProjectError: the frame is locked, or its video was replaced by another.
             ValueError: the box does not lie in the frame, or is not uint8.
         """
         self._must_write()
@@ -371,11 +355,25 @@ class Project:
         return tuple(found)
 
     def _use(self, journal: Journal) -> None:
-        tell = self._recovered.append
+        def tell(sentence: str) -> None:
+            self._recovered.append(sentence)
+
         self._journal = journal
         self._media = MediaTable(self.folder, journal, tell)
         self._labels = Labelling(self.folder, journal, self._media, tell)
         self.notes = Notes(journal, self._labels, self._must_write)
+
+    def tell(self, sentences: Iterable[str]) -> None:
+        """Count what another opening found and did as recovered here."""
+        self._recovered = [*dict.fromkeys((*sentences, *self._recovered))]
+
+    def _look_around(self) -> None:
+        """Tell of videos that were replaced, and keep what can be made again within its budget."""
+        for medium in self._media.by_id.values():
+            if medium.entry.kind == "video" and self._media.replaced(medium.entry.id) is not None:
+                self._recovered.append(self._media.problem(medium.entry.id))
+        if self._lock is not None:
+            self._recovered += self.predictions.keep_budget()
 
     def _replace_journal(self, problems: list[str]) -> Finding:
         manifest = read_manifest(self.folder) or self.manifest
@@ -388,13 +386,6 @@ class Project:
             f"{self._journal.path} was damaged: {'; '.join(problems)}.",
             f"It was made anew from the label files, without undo; {kept} is the damaged one.",
         )
-
-    def _found(self, media_id: str) -> Path:
-        path = self.media_path(media_id)
-        if path is None:
-            name = self._media[media_id].entry.absolute
-            raise ProjectError(f"{name} is missing. Relink it first.")
-        return path.absolute()
 
     def _must_write(self) -> None:
         if self._lock is None:

@@ -49,6 +49,13 @@ class ConfidenceHistogram:
         levels = enough.sum(1) - 1
         return np.where(enough.any(1) & (share > 0), levels, NEVER).astype(np.int64)
 
+    def kept_shares(self, levels: Levels) -> NDArray[np.float64]:
+        """``[classes]`` share of its pixels that the level of each believes; NaN without any."""
+        believed = np.arange(256) >= levels[:, None]
+        total = self.counts.sum(1)
+        kept = (self.counts * believed).sum(1)
+        return np.where(total > 0, kept / np.maximum(total, 1), np.nan)
+
 
 def threshold_levels(threshold: Threshold, classes: Sequence[LabelClass]) -> Levels:
     """The lowest level of each class that is as probable as its threshold.

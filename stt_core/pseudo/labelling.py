@@ -52,6 +52,8 @@ class PseudoLabelled:
 
 
 Step = Surveyed | PseudoLabelled
+Shares = NDArray[np.float64]
+"""``[classes]`` of what was predicted as it; NaN of nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +102,14 @@ def pseudo_labels(
             f"frame {missing[0]} has no prediction ({len(missing)} of {len(chosen)} have none): "
             f"segment the video first"
         )
-    levels = yield from _levels(sources, rule, chosen)
+    levels, shares = yield from _levels(sources, rule, chosen)
     labeller = _Labeller(sources, rule, levels)
     total = no_counts(len(classes))
     for done, frame in enumerate(chosen, 1):
         labels, counts = labeller.label(frame)
         total += counts
         yield PseudoLabelled(frame, labels, counts, done, len(chosen))
-    return _record(sources, rule, levels, chosen, total)
+    return _record(sources, rule, levels, chosen, total, shares)
 
 
 class _Labeller:
@@ -191,17 +193,19 @@ class _Labeller:
 
 def _levels(
     sources: PseudoLabelSources, rule: PseudoLabelRule, frames: Sequence[int]
-) -> Generator[Surveyed, None, Levels]:
+) -> Generator[Surveyed, None, tuple[Levels, Shares | None]]:
+    """The level of each class, and what share of its pixels it believes where a share was asked."""
     confidence, predictions = rule.confidence, sources.predictions
     if isinstance(confidence, Threshold):
-        return threshold_levels(confidence, sources.classes)
+        return threshold_levels(confidence, sources.classes), None
     histogram = ConfidenceHistogram(len(sources.classes))
     for done, frame in enumerate(frames, 1):
         labels, sure = predictions.labels(frame), predictions.confidence(frame)
         check_prediction(frame, labels, sure, sources.classes)
         histogram.add(labels, sure)
         yield Surveyed(frame, done, len(frames))
-    return histogram.top_levels(confidence.share)
+    levels = histogram.top_levels(confidence.share)
+    return levels, histogram.kept_shares(levels)
 
 
 def _record(
@@ -210,11 +214,16 @@ def _record(
     levels: Levels,
     frames: Sequence[int],
     total: Counts,
+    shares: Shares | None,
 ) -> dict[str, object]:
     least = [
         {"id": i, "name": c.name, "probability": None if level == NEVER else round(level / 255, 4)}
         for i, (c, level) in enumerate(zip(sources.classes, levels.tolist(), strict=True))
     ]
+    if shares is not None:
+        for row, share in zip(least, shares.tolist(), strict=True):
+            # of a class that does not occur there is none
+            row["believed_share"] = None if np.isnan(share) else round(share, 4)
     origin = sources.origin
     return {
         "model": origin.model,

@@ -27,7 +27,9 @@ class TopShare:
     """Believe the surest pixels of each class: this share of those predicted as it.
 
     The share is of all pixels predicted as it in the frames to be labelled, painted or not.
-    Pixels as sure as the last one that is kept are kept too, so it may become more, never less.
+    Pixels as sure as the last one that is kept are kept too, so it may become more, never less:
+    nothing tells them apart, and choosing by place would favour frames or leave specks. The record
+    says what share of each class it became.
     """
 
     share: float

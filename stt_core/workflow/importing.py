@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from stt_core.errors import LabelError
 from stt_core.formats.class_files import same_word
 from stt_core.formats.exchange import ReadSet, counts
+from stt_core.formats.frame_names import Rule
 from stt_core.formats.mapping import ClassMapping, MappingRow, propose_mapping
 from stt_core.labels import IGNORED, LabelClass
 from stt_core.project.history import Provenance
@@ -46,7 +47,12 @@ class ImportPlan:
 
 
 def plan_import(
-    project: Project, entry: MediaEntry, found: ReadSet, source: Path, name: str
+    project: Project,
+    entry: MediaEntry,
+    found: ReadSet,
+    source: Path,
+    name: str,
+    rule: Rule | None = None,
 ) -> Generator[int, None, ImportPlan]:
     """Look through maps made elsewhere; yield how many frames were read.
 
@@ -56,13 +62,14 @@ def plan_import(
         found: the maps.
         source: where they lie.
         name: of their format.
+        rule: how their names are meant; None to find out.
 
     Raises:
         ProjectError: no map belongs to a frame, or two to one.
-        LabelError: a map has another size than its frame.
+        LabelError: it is not clear which frames they belong to, or one is of another size.
         FormatError: a map is damaged.
     """
-    match = match_frames(project, entry, found.frames)
+    match = match_frames(project, entry, found, rule)
     pixels, digest = np.zeros(256, np.int64), hashlib.sha256(name.encode())
     for done, each in enumerate(match.frames, 1):
         labels = each.theirs.load()
@@ -74,7 +81,7 @@ def plan_import(
     labelled = set(project.labelled(entry.id))
     over = sum(each.frame in labelled for each in match.frames)
     return ImportPlan(
-        entry, source, name, mapping, match, digest.hexdigest(), over, tuple(found.notes)
+        entry, source, name, mapping, match, digest.hexdigest(), over, (*found.notes, *match.notes)
     )
 
 

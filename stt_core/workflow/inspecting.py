@@ -9,7 +9,7 @@ from stt_core.errors import FormatError, OutputError, ProjectError
 from stt_core.project.checking import Finding
 from stt_core.project.frames import REVIEWS
 from stt_core.project.manifest import MediaEntry
-from stt_core.project.prediction_folders import PredictionSet, byte_size
+from stt_core.project.prediction_folders import IMPORTED, PredictionSet, byte_size
 from stt_core.project.predictions.reader import PredictionReader
 from stt_core.project.predictions.repair import repair as mend
 from stt_core.project.store import Project
@@ -32,6 +32,8 @@ def project_facts(project: Project) -> dict[str, object]:
             *(_unusable_facts(*each) for each in project.predictions.unusable().items()),
         ],
         "cache_bytes": project.predictions.bytes(),
+        "cache_budget": project.predictions.budget,
+        "recovered": list(project.recovered),
     }
 
 
@@ -53,6 +55,7 @@ def _medium_facts(project: Project, entry: MediaEntry) -> dict[str, object]:
         "name": entry.name,
         "kind": entry.kind,
         "path": None if path is None else str(path),
+        "problem": project.problem(entry.id) or None,
         "frames": entry.frames,
         "size": [entry.width, entry.height],
         "labelled": len(project.labelled(entry.id)),
@@ -66,18 +69,19 @@ def _medium_facts(project: Project, entry: MediaEntry) -> dict[str, object]:
 
 
 def _set_facts(project: Project, each: PredictionSet) -> dict[str, object]:
-    of = next((e.id for e in project.media if e.hash == each.key.media_hash), None)
+    now = {e.hash: e.id for e in project.media if project.replaced(e.id) is None}
+    of = now.get(each.key.media_hash)
     settings = each.manifest.settings
     model = model_name(each.key.model_hash)
-    if "imported" in settings:
-        model = f"{settings['imported']} (imported)"
+    if IMPORTED in settings:
+        model = f"{settings[IMPORTED]} (imported)"
     facts: dict[str, object] = {
         "folder": str(each.path),
         "media": of,
         "model": model,
         "model_hash": each.key.model_hash,
         "bytes": each.bytes,
-        "stale": list(each.stale([e.hash for e in project.media], None, None)),
+        "stale": list(each.stale(now, None, None)),
         "frames": 0,
         "settings": settings,
         "problem": None,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from stt_core.errors import ProjectError
-from stt_core.formats.exchange import ReadFrame, number_in, plain_name
+from stt_core.formats.exchange import ReadFrame, ReadMedium, ReadSet, number_in, plain_name
+from stt_core.formats.frame_names import MapName, Rule, find_frames
 from stt_core.project.manifest import MediaEntry
 from stt_core.project.store import Project
 from stt_core.workflow.opening import image_stems
@@ -29,70 +30,106 @@ class FrameMatch:
     frames: tuple[MatchedFrame, ...]
     """Rising."""
     unmatched: tuple[str, ...]
-    """Names of maps that belong to no frame."""
+    """Names of maps that belong to no frame of it."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was assumed."""
+    images: tuple[str, ...] = ()
+    """Names of a folder's images, by frame."""
 
     def by(self, found_by: Literal["name", "number"]) -> int:
         return sum(each.found_by == found_by for each in self.frames)
 
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """The first maps with what they belong to, to be looked at."""
+        return tuple(
+            f"{m.theirs.name} -> {self.images[m.frame] if self.images else f'frame {m.frame}'}"
+            for m in self.frames[:2]
+        )
 
-def match_frames(project: Project, entry: MediaEntry, theirs: Sequence[ReadFrame]) -> FrameMatch:
-    """Match by the names of images, else by number.
 
-    Where maps of several videos lie together, as :mod:`stt_core.workflow.exporting` writes them,
-    those that are named after this one count alone.
+def match_frames(
+    project: Project, entry: MediaEntry, found: ReadSet, rule: Rule | None = None
+) -> FrameMatch:
+    """Match by the names of images, else by number; see :func:`find_frames`.
+
+    Where maps of several media lie together, those that are of this one count alone: by its
+    content, else by its name, as the files tell it or as their names begin.
 
     Raises:
-        ProjectError: two maps belong to one frame, or none to any.
+        LabelError: it is not clear which frames the maps belong to.
+        ProjectError: two maps belong to one frame, or none to any, or they are of other media.
     """
-    finder = _Finder(project, entry)
-    own = [each for each in theirs if finder.is_named_after(each)]
-    found, unmatched = [], []
-    for each in theirs:
-        match = finder.find(each) if not own or each in own else None
-        if match is None:
-            unmatched.append(each.name)
-        else:
-            found.append(match)
-    twice = [frame for frame, count in Counter(m.frame for m in found).items() if count > 1]
+    stems = image_stems(project, entry)
+    own = _of_medium(found, entry, stems)
+    maps = [MapName(each.name, _told_index(each)) for each, _ in own]
+    matched = find_frames(maps, stems, entry.frames, rule)
+    frames = [
+        MatchedFrame(own[i][1], frame, "name" if i in matched.by_name else "number")
+        for i, frame in matched.frames.items()
+    ]
+    kept = {id(own[i][1]) for i in matched.frames}
+    unmatched = tuple(each.name for each in found.frames if id(each) not in kept)
+    twice = [frame for frame, count in Counter(m.frame for m in frames).items() if count > 1]
     if twice:
-        names = ", ".join(m.theirs.name for m in found if m.frame == twice[0])
+        names = ", ".join(m.theirs.name for m in frames if m.frame == twice[0])
         raise ProjectError(
             f"several maps belong to frame {twice[0]} of {entry.name}: {names}. Leave one of them."
         )
-    if not found:
+    if not frames:
         raise ProjectError(
-            f"none of the {len(theirs)} maps belongs to a frame of {entry.name}: they are called "
-            f"{', '.join(unmatched[:3])}. Name them by frame number or, for images, by image."
+            f"none of the {len(found.frames)} maps belongs to a frame of {entry.name}: they are "
+            f"called {', '.join(unmatched[:3])}. Name them by frame number or, for images, by "
+            "image."
         )
-    return FrameMatch(tuple(sorted(found, key=lambda m: m.frame)), tuple(unmatched))
+    frames.sort(key=lambda m: m.frame)
+    return FrameMatch(tuple(frames), unmatched, matched.notes, tuple(stems))
 
 
-class _Finder:
-    def __init__(self, project: Project, entry: MediaEntry) -> None:
-        self._count = entry.frames
-        self._prefix = f"{plain_name(Path(entry.name).stem)}_".casefold()
-        self._video = entry.kind == "video"
-        stems = image_stems(project, entry)
-        self._by_name = _unique([stem.casefold() for stem in stems])
-        self._by_number = _unique([number_in(stem) for stem in stems])
-
-    def is_named_after(self, theirs: ReadFrame) -> bool:
-        name = theirs.name.casefold()
-        return self._video and name.startswith(self._prefix) and number_in(name) is not None
-
-    def find(self, theirs: ReadFrame) -> MatchedFrame | None:
-        place = self._by_name.get(theirs.name.casefold())
-        if place is not None:
-            return MatchedFrame(theirs, place, "name")
-        number = theirs.index if theirs.index is not None else number_in(theirs.name)
-        if number is not None and not self._video and self._by_number:
-            number = self._by_number.get(number)
-        if number is None or not 0 <= number < self._count:
-            return None
-        return MatchedFrame(theirs, number, "number")
+_Own = list[tuple[ReadFrame, ReadFrame]]
+"""Maps as this medium calls its frames, and as they were read."""
 
 
-def _unique(keys: Sequence[str] | Sequence[int | None]) -> dict[str | int | None, int]:
-    """Place of each key that is there once; None is no key."""
-    often = Counter(keys)
-    return {key: i for i, key in enumerate(keys) if often[key] == 1 and key is not None}
+def _of_medium(found: ReadSet, entry: MediaEntry, stems: Sequence[str]) -> _Own:
+    if len(found.media) > 1 and any(each.medium for each in found.frames):
+        own = _own_medium(found.media, entry)
+        return [(each, each) for each in found.frames if each.medium == own.name]
+    prefix = f"{plain_name(Path(entry.name).stem)}_"
+    words = {stem.casefold() for stem in stems}
+    called: _Own = []
+    for each in found.frames:
+        rest = each.name[len(prefix) :]
+        known = rest.casefold() in words if stems else number_in(rest) is not None
+        if each.name.casefold().startswith(prefix.casefold()) and known:
+            called.append((replace(each, name=rest), each))
+    # images may be called like their folder, with nothing else beside them
+    whole = {each.name.casefold() for each in found.frames} & words
+    return called if called and not whole else [(each, each) for each in found.frames]
+
+
+def _own_medium(media: Sequence[ReadMedium], entry: MediaEntry) -> ReadMedium:
+    stem = plain_name(Path(entry.name).stem).casefold()
+    tests = (
+        lambda each: bool(each.hash) and each.hash == entry.hash,
+        lambda each: each.file == entry.name,
+        lambda each: stem in (each.name.casefold(), Path(each.file).stem.casefold()),
+    )
+    for test in tests:
+        same = [each for each in media if test(each)]
+        if len(same) == 1:
+            return same[0]
+        if same:
+            raise ProjectError(
+                f"the maps are of several media that could be {entry.name}: "
+                f"{', '.join(each.name for each in same)}. Import those of one alone."
+            )
+    raise ProjectError(
+        f"none of the maps is of {entry.name}: they are of "
+        f"{', '.join(each.file or each.name for each in media)}. Choose one of these with --media, "
+        "or import the maps of one alone."
+    )
+
+
+def _told_index(frame: ReadFrame) -> int | None:
+    """The number of the frame, where it does not come from its name."""
+    return None if frame.index == number_in(frame.name) else frame.index

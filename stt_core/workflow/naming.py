@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from stt_core.formats.model_file import bundled_models, read_header
 from stt_core.labels import LabelClass, read_classes
 from stt_core.resources import resource_path
 
+NONE = "none"
+"""For no class."""
 _MODEL = ".safetensors"
 
 
@@ -56,6 +59,39 @@ def parse_frames(text: str, count: int) -> range:
     return frames
 
 
+def parse_names(texts: Sequence[str]) -> dict[str, str | None]:
+    """What classes are to be called in an export, None for those to be left out.
+
+    Args:
+        texts: each ``OURS=THEIRS``, several of these with commas between, or a JSON file with an
+            object of them; THEIRS may be ``none``.
+
+    Raises:
+        ValueError: one is neither of these.
+        LabelError: the file does not hold an object of names.
+    """
+    names: dict[str, str | None] = {}
+    for text in texts:
+        if Path(text).is_file():
+            names |= _read_names(Path(text))
+            continue
+        for pair in text.split(","):  # a class with a comma in its name needs the file
+            ours, equals, theirs = pair.rpartition("=")
+            if not equals or not ours.strip():
+                raise ValueError(
+                    f"'{text}' is not a choice: say OURS=THEIRS, as in Tree=vegetation, or a JSON "
+                    "file with an object of such names"
+                )
+            names[ours.strip()] = _theirs(theirs)
+    return names
+
+
+def parse_things(texts: Sequence[str]) -> frozenset[str]:
+    """Names of classes, with commas between; ``none`` is no class."""
+    names = (name.strip() for text in texts for name in text.split(","))
+    return frozenset(name for name in names if name and name.casefold() != NONE)
+
+
 def parse_shares(texts: Sequence[str]) -> dict[str, float]:
     """``NAME=P`` of each class.
 
@@ -72,3 +108,22 @@ def parse_shares(texts: Sequence[str]) -> dict[str, float]:
         if not name:
             raise ValueError(f"'{text}' is not a threshold: say CLASS=P, as in road=0.9")
     return shares
+
+
+def _read_names(path: Path) -> dict[str, str | None]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(told, dict):
+            raise ValueError("it holds no object")
+        return {str(ours): None if theirs is None else _theirs(str(theirs))
+                for ours, theirs in told.items()}  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise LabelError(
+            f"{path} is not a mapping of class names ({error}): it should be like "
+            '{"Tree": "vegetation", "Fence": "none"}'
+        ) from error
+
+
+def _theirs(text: str) -> str | None:
+    name = text.strip()
+    return None if name.casefold() in (NONE, "-", "") else name

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from stt_core.errors import MediaError, ProjectError
+from stt_core.errors import ProjectError
 from stt_core.media.folder import image_files
-from stt_core.media.source import media_hash
 from stt_core.project.manifest import MediaEntry
 from stt_core.project.store import Project
 
@@ -16,23 +15,25 @@ def open_to_read(folder: Path) -> Project:
     """Open a project for reading, whoever has it open for writing.
 
     What only a writer can put right (an older version, damage, images that were added to a folder)
-    is put right first, where nobody else has it open.
+    is put right first, where nobody else has it open, and told in
+    :attr:`~stt_core.project.store.Project.recovered`.
 
     Raises:
         ProjectError: there is none, it is of a newer version, or it must be converted and cannot.
     """
-    try:
-        project = Project.open(folder, write=False)
+    with suppress(ProjectError), ExitStack() as stack:  # the writer says why, or puts it right
+        project = stack.enter_context(Project.open(folder, write=False))
         if not any(_has_changed(project, entry) for entry in project.media):
+            stack.pop_all()
             return project
-        project.close()
-    except ProjectError:
-        pass  # the writer says why, or puts it right
     with Project.open(folder) as writer:
         if writer.read_only is None:
             for entry in writer.media:
                 writer.refresh_media(entry.id)
-    return Project.open(folder, write=False)
+        told = writer.recovered
+    project = Project.open(folder, write=False)
+    project.tell(told)
+    return project
 
 
 def find_medium(project: Project, wanted: str) -> MediaEntry:
@@ -91,44 +92,30 @@ def present_path(project: Project, entry: MediaEntry) -> Path:
     Raises:
         ProjectError: it is missing, or another one has taken its place.
     """
-    path = project.media_path(entry.id)
-    if path is None:
-        raise ProjectError(
-            f"{entry.absolute} is missing. Say where it is now with 'stt-studio project relink'."
-        )
-    if not entry.hash or media_hash(path) == entry.hash:
-        return path
-    if entry.kind == "folder":
-        raise ProjectError(
-            f"the images of {path} have changed, and {project.folder} does not know it yet. Close "
-            "the project where it is open for writing, and try again."
-        )
-    raise ProjectError(
-        f"{path} is not what it was when it was added to the project: its content differs. "
-        "Bring the old file back, or add this one as another medium."
-    )
+    path, problem = project.media_path(entry.id), project.problem(entry.id)
+    if path is None or problem:
+        raise ProjectError(problem)
+    return path
 
 
 def image_stems(project: Project, entry: MediaEntry) -> list[str]:
     """Names of a folder's images without suffix; none of a video, or where it is missing.
 
     Raises:
-        ProjectError: the images have changed, and the project does not know it yet.
+        ProjectError: the images have changed, and the project does not know it yet; or another
+            video lies in the place of this one, so that what is known is of none there is.
     """
-    if entry.kind == "video" or project.media_path(entry.id) is None:
+    if project.replaced(entry.id) is not None:
+        raise ProjectError(project.problem(entry.id))
+    path = project.media_path(entry.id)
+    if entry.kind == "video" or path is None:
         return []
-    path = present_path(project, entry)
     return [file.stem for file in (image_files(path) if path.is_dir() else (path,))]
 
 
 def _has_changed(project: Project, entry: MediaEntry) -> bool:
     """Whether an image folder is no longer what the project knows."""
-    path = project.media_path(entry.id)
-    if entry.kind == "video" or path is None:
-        return False
-    with suppress(MediaError):  # it has no image any more, which is told when it is used
-        return media_hash(path) != entry.hash
-    return False
+    return entry.kind == "folder" and project.replaced(entry.id) is not None
 
 
 def _listed(project: Project) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
 from torch import Tensor
@@ -98,7 +101,8 @@ def predict_media(
 
     A frame that was yielded is on the disk, whatever happens next. Closing the generator, or
     killing the process, keeps all those; the next pass goes on from there and comes to the same
-    result.
+    result: with the precision of frame 0 and, on a CPU, with as many threads as the first.
+    Afterwards what is over the budget of predictions is evicted.
 
     Raises:
         MediaError: a frame cannot be read.
@@ -108,7 +112,7 @@ def predict_media(
     """
     begun = perf_counter()
     manifest = _plan(network, media, options)
-    with folders.writer(manifest) as writer:
+    with folders.writer(manifest) as writer, _as_begun(writer.manifest, manifest) as told:
         work = _Pass(network, media, options, manifest, writer)
         runs = writer.missing(options.frames)
         missing = sum(map(len, runs))
@@ -118,6 +122,8 @@ def predict_media(
                 done += 1
                 yield PassStep(frame, done, len(options.frames))
         notes = [f"{problem}; it was predicted again." for problem in writer.problems]
+        notes += told if missing else ()
+    notes += folders.keep_budget([writer.folder])
     return PassReport(
         folder=writer.folder,
         manifest=manifest,
@@ -161,7 +167,41 @@ def _plan(network: Network, media: MediaSource, options: PassOptions) -> Manifes
         classes=network.header.classes,
         probabilities=shapes.probabilities,
         features=shapes.features,
+        computed=_computed(network),
     )
+
+
+def _computed(network: Network) -> dict[str, JsonValue]:
+    """What the last digits depend on: sums in other parts are rounded otherwise."""
+    device = network.device.type
+    return {"device": device} | ({"threads": torch.get_num_threads()} if device == "cpu" else {})
+
+
+@contextmanager
+def _as_begun(begun: Manifest, now: Manifest) -> Iterator[tuple[str, ...]]:
+    """Go on as the first pass began; yields sentences on it."""
+    then, device = begun.computed or now.computed, now.computed["device"]
+    threads, usual = then.get("threads"), torch.get_num_threads()
+    if then["device"] != device:
+        yield (
+            f"the frames before were predicted on {then['device']}, these on {device}: they differ "
+            "by rounding",
+        )
+        return
+    if not isinstance(threads, int) or threads == usual:
+        yield ()
+        return
+    if threads > (os.cpu_count() or 1):
+        yield (
+            f"the frames before were predicted with {threads} threads, these with {usual}: they "
+            "differ by rounding",
+        )
+        return
+    torch.set_num_threads(threads)
+    try:
+        yield (f"it went on with {threads} threads, as it had begun, to come to the same result",)
+    finally:
+        torch.set_num_threads(usual)
 
 
 def _shapes(network: Network, image: NDArray[np.uint8], options: PassOptions) -> _Shapes:

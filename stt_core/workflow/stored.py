@@ -26,8 +26,11 @@ _HASH_PART = re.compile(r"[0-9a-f]{6,64}")
 def stored_predictions(project: Project, entry: MediaEntry) -> tuple[Path, ...]:
     """Folders with predictions of the medium as it is now, the last used first.
 
-    Those of what the medium was before are left out: they are stale.
+    Those of what the medium was before are left out: they are stale. So are all while something
+    else lies in its place.
     """
+    if project.replaced(entry.id) is not None:
+        return ()
     return tuple(
         each.path for each in project.predictions.all() if each.key.media_hash == entry.hash
     )
@@ -47,7 +50,7 @@ def find_predictions(
             of imported maps.
 
     Returns:
-        None where there is no frame, and sentences on what else could have been meant.
+        None where there is no frame, and sentences on why, or what else could have been meant.
 
     Raises:
         CheckpointError: there is no such model.
@@ -57,9 +60,11 @@ def find_predictions(
     readers = [PredictionReader(path) for path in stored_predictions(project, entry)]
     readers = [r for r in readers if len(r) and r.manifest.model_hash.startswith(wanted)]
     if not readers:
-        return None, ()
+        other = project.replaced(entry.id)
+        return None, (() if other is None else (project.problem(entry.id),))
     others = [f"{model_name(r.manifest.model_hash)} ({len(r)} frames)" for r in readers[1:]]
     chosen = readers[0]
+    chosen.hold()
     project.predictions.use(chosen.folder)
     told = (
         (
@@ -78,10 +83,12 @@ def need_predictions(
     """As :func:`find_predictions`.
 
     Raises:
-        ProjectError: there are none.
+        ProjectError: there are none, or they are of what the medium was before.
     """
     reader, told = find_predictions(project, entry, model)
     if reader is None:
+        if project.replaced(entry.id) is not None:
+            raise ProjectError(project.problem(entry.id))
         whose = "" if model is None else f" of {model}"
         raise ProjectError(
             f"{project.folder} holds no predictions{whose} for {entry.name} as it is now. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ class Manifest:
     """C, h, w of full probabilities; None where they are not stored."""
     features: Shape | None = None
     """d, h, w of projected features; None where they are not stored."""
+    computed: dict[str, JsonValue] = field(default_factory=dict)
+    """With what it was begun; in no key, but who goes on should do so alike."""
     code_version: str = ""
     """Of the program that began the folder; filled in when it is written."""
     format: int = FORMAT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stt_core.errors import Problem
+from stt_core.project.lock import mark_reading
 from stt_core.project.predictions.codec import Damaged, unpack
 from stt_core.project.predictions.folding import unreadable
 from stt_core.project.predictions.index import Index
@@ -23,7 +25,8 @@ _TRIES = 3
 class PredictionReader:
     """Predictions of one medium by one model under one set of settings.
 
-    Holds no file open. Not thread-safe: each user opens its own.
+    Holds no file of them open. From the first frame that is read on they are not deleted to make
+    room, as long as this lives. Not thread-safe: each user opens its own.
 
     Args:
         folder: of the predictions.
@@ -38,6 +41,7 @@ class PredictionReader:
         self.manifest: Manifest = read_manifest(folder)
         self._kinds = self.manifest.arrays()
         self._index = Index(folder, self.manifest.frames)
+        self._marked = False
 
     def __contains__(self, frame: int) -> bool:
         return 0 <= frame < self.manifest.frames and self._index.find(frame) is not None
@@ -119,7 +123,16 @@ class PredictionReader:
                 done.add(source.path.name)
             self.refresh()
 
+    def hold(self) -> None:
+        """From now on as if a frame had been read."""
+        if not self._marked:
+            self._marked = True
+            mark = mark_reading(self.folder)
+            if mark is not None:
+                weakref.finalize(self, mark.release)
+
     def _array(self, name: str, frame: int) -> NDArray[Any]:
+        self.hold()
         if name not in self._kinds:
             raise ValueError(f"{self.folder} stores no {name}, only {', '.join(self._kinds)}")
         for left in reversed(range(_TRIES)):

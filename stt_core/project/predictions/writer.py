@@ -47,6 +47,7 @@ class PredictionWriter:
         manifest: what they are of; an existing folder must hold the same.
 
     Attributes:
+        manifest: as given; of a folder that was there, its own.
         recovered: how many frames of a killed writer were still in a spool.
         problems: what was found damaged on opening; those frames are missing again.
     """
@@ -149,8 +150,11 @@ class PredictionWriter:
     def _claim(self) -> None:
         """See that the folder is for these predictions, or make it so."""
         if (self.folder / NAME).exists():
-            what = difference(read_manifest(self.folder), self.manifest)
-            if what is not None:
+            stored = read_manifest(self.folder)
+            what = difference(stored, self.manifest)
+            if what is None:
+                self.manifest = stored
+            else:
                 raise FormatError(
                     f"{self.folder} holds predictions with other {what}. Choose another folder, "
                     "or delete this one."

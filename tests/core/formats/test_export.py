@@ -89,7 +89,7 @@ def test_two_frames_of_one_name_are_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["cityscapes", "palette", "cvat"])
+@pytest.mark.parametrize("name", ["palette", "cvat"])
 def test_two_frames_of_one_number_are_refused_where_names_are_numbers(
     name: str, tmp_path: Path
 ) -> None:

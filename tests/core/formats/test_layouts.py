@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stt_core.errors import FormatError
-from stt_core.formats.exchange import ExportFrame
+from stt_core.formats.exchange import ExportFrame, ExportMedium
 from stt_core.formats.label_formats import LABEL_FORMATS, read_labels
 from stt_core.formats.mapping import propose_mapping
 from stt_core.labels import LabelClass
@@ -50,6 +50,7 @@ LAYOUTS = {
         "leftImg8bit/val/oslo/oslo_000000_000003_leftImg8bit.png",
         "gtFine/val/oslo/oslo_000000_000003_gtFine_labelIds.png",
         "gtFine/val/oslo/oslo_000000_000003_gtFine_labelTrainIds.png",
+        "gtFine/val/oslo/oslo_000000_000003_gtFine_instanceIds.png",
         "gtFine/val/oslo/oslo_000000_000003_gtFine_color.png",
     },
     "camvid": {
@@ -80,7 +81,10 @@ def test_files_lie_where_the_format_has_them(name: str, tmp_path: Path) -> None:
     frame = ExportFrame("a3", 3, labels, lambda: picture(labels))
     export(name, tmp_path, [frame], split="val", place="oslo", provenance={"model": "abc"})
     assert _files(tmp_path) == LAYOUTS[name] | {"provenance.json"}
-    assert json.loads((tmp_path / "provenance.json").read_text()) == {"model": "abc"}
+    told = json.loads((tmp_path / "provenance.json").read_text())
+    # Where a name is lost, the record tells it.
+    lost = {"frames": {"oslo_000000_000003": {"name": "a3"}}} if name == "cityscapes" else {}
+    assert told == {"model": "abc", **lost}
     for image in tmp_path.rglob("*a3.png"):
         if image.relative_to(tmp_path).parts[0] in ("701_StillsRaw_full", "images", "val"):
             np.testing.assert_array_equal(_ids(image), picture(labels))
@@ -97,7 +101,49 @@ def test_label_ids_of_cityscapes_are_not_train_ids(tmp_path: Path) -> None:
     color = _ids(Path(f"{stem}_color.png"))
     assert color[0, 0].tolist() == [128, 64, 128]
     assert color[0, 4].tolist() == [0, 0, 0]
-    assert report.losses == ()
+    assert report.losses == (
+        "which pixels belong to one thing is not known: 1 connected regions have instance ids of "
+        "their own",
+    )
+
+
+def test_instance_ids_of_cityscapes_are_regions_of_things(tmp_path: Path) -> None:
+    labels = np.zeros((6, 9), np.uint8)
+    labels[1:3, 1:3] = 1  # two cars, the larger second
+    labels[3:6, 5:9] = 1
+    labels[0, 8], labels[0, 0] = 2, 255
+    report = export("cityscapes", tmp_path, frames_of([labels]))
+    (file,) = tmp_path.rglob("*_gtFine_instanceIds.png")
+    with Image.open(file) as image:
+        assert image.mode == "I;16"
+        ids = np.asarray(image)
+    expected = np.full(labels.shape, 7)
+    expected[1:3, 1:3], expected[3:6, 5:9] = 26001, 26000
+    expected[0, 8], expected[0, 0] = 19, 0
+    np.testing.assert_array_equal(ids, expected)
+    assert any("2 connected regions have instance ids" in loss for loss in report.losses)
+    (found,) = in_our_ids(read_labels("cityscapes", tmp_path), CLASSES)
+    np.testing.assert_array_equal(found, kept(labels))
+
+
+def test_more_than_1000_regions_of_a_class_are_a_group(tmp_path: Path) -> None:
+    labels = np.zeros((80, 80), np.uint8)
+    labels[::2, ::2] = 1
+    report = export("cityscapes", tmp_path, frames_of([labels]))
+    (file,) = tmp_path.rglob("*_gtFine_instanceIds.png")
+    ids = _ids(file)
+    assert sorted(set(ids[labels == 1].tolist())) == [26, *range(26000, 27000)]
+    assert any(loss.startswith("600 regions beyond 1000") for loss in report.losses)
+
+
+def test_two_frames_of_one_official_name_stay_two(tmp_path: Path) -> None:
+    name = "aachen_000000_000001"
+    frames = [ExportFrame(name, 1, np.full((2, 2), i, np.uint8), None, f"m{i}") for i in (0, 1)]
+    media = (ExportMedium("m0", 1), ExportMedium("m1", 1))
+    export("cityscapes", tmp_path, frames, media=media)
+    found = {f.medium: f for f in read_labels("cityscapes", tmp_path).frames}
+    assert {f.name for f in found.values()} == {name}
+    assert sorted(p.name for p in (tmp_path / "gtFine" / "train").iterdir()) == ["aachen", "m1"]
 
 
 def test_classes_that_cityscapes_lacks_are_told(tmp_path: Path) -> None:
@@ -260,7 +306,7 @@ def test_cvat_calls_frames_of_a_video_by_number(tmp_path: Path) -> None:
         assert lines[1:3] == ["background:0,0,0::", "Road:128,64,128::"]
         assert archive.read("ImageSets/Segmentation/default.txt") == b"frame_000007\n"
     assert read_labels("cvat", tmp_path / "a.zip").frames[0].index == 7
-    export("cvat", tmp_path / "b.zip", [frame], video=False)
+    export("cvat", tmp_path / "b.zip", [ExportFrame("left", 7, checkers(), video=False)])
     assert read_labels("cvat", tmp_path / "b.zip").frames[0].name == "left"
 
 

@@ -85,7 +85,7 @@ def _evict(folder: Path) -> None:
     with Project.open(folder, write=False) as project:
         with project.predictions.writer(MANIFEST) as writer:
             add(writer, 0)
-        shutil.copytree(writer.folder, project.predictions.cache_folder("thumbnails") / "some")
+        shutil.copytree(writer.folder, folder / "cache" / "thumbnails" / "some")
         Path.unlink = _stop  # type: ignore[method-assign, assignment]
         project.predictions.evict(0)
 

@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from stt_core.files import temporary_prefix
 from stt_core.project.store import Project
 from tests.conftest import ROOT
 from tests.core.project.material import new_project, whole, write_layout_1, write_video
@@ -119,3 +121,26 @@ def test_a_check_tells_and_removes_them_as_well(act: str, folder: Path, stopper:
         assert finding.done == "They were removed."
         assert project.check() == ()
         assert not _temporary(folder)
+
+
+def test_what_another_machine_left_is_gone_after_a_week(folder_alone: Path) -> None:
+    """Nobody can ask whether its process lives, so what rests for long counts as left."""
+    name = ".labels.00000000-17-abcd-12345678"
+    old, new = folder_alone / "exports" / name, folder_alone / "exports" / f"{name[:-1]}9"
+    ours = folder_alone / "runs" / "1" / f"{temporary_prefix(Path('state'))}12345678.pt"
+    for path in (old, new):
+        (path / "deep").mkdir(parents=True)
+        (path / "deep" / "1.png").write_bytes(b"half")
+    ours.parent.mkdir(parents=True)
+    ours.write_bytes(b"half")
+    week = time.time() - 8 * 24 * 3600
+    for path in (old, *old.rglob("*"), new, new / "deep", ours):
+        os.utime(path, (week, week))  # of the second, a file is being written
+    with Project.open(folder_alone) as project:
+        assert any("1 half-written files" in told for told in project.recovered)
+    assert (old.exists(), new.exists(), ours.exists()) == (False, True, True)
+
+
+@pytest.fixture
+def folder_alone(fresh: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(fresh, tmp_path / "p"))

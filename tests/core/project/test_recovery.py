@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stt_core.errors import OutputError, ProjectError
+from stt_core.errors import MediaError, OutputError, ProjectError
 from stt_core.labels import UNLABELLED, VOID
+from stt_core.project.labelling import LabelEdit
 from stt_core.project.store import Project
 from tests.core.project.material import (
     CLASSES,
@@ -415,3 +416,130 @@ def test_a_map_without_labels_has_no_file(project: Project, media_id: str) -> No
     assert not label_file(project, media_id, 0).exists()
     assert project.labelled(media_id) == ()
     assert project.check() == ()
+
+
+def test_a_map_saved_by_another_program_meanwhile_becomes_a_step(
+    project: Project, media_id: str
+) -> None:
+    project.apply(media_id, 0, (0, 0), block(1))
+    project.flush()
+    foreign = whole(9)
+    Image.fromarray(foreign).save(label_file(project, media_id, 0))
+    project.apply(media_id, 0, (2, 2), block(2))
+    project.flush()
+    expected = foreign.copy()
+    expected[2:7, 2:9] = 2
+    np.testing.assert_array_equal(project.labels(media_id, 0), expected)
+    assert any("taken as an edit" in said for said in project.recovered)
+    project.undo()
+    np.testing.assert_array_equal(project.labels(media_id, 0), foreign)
+    project.undo()
+    np.testing.assert_array_equal(project.labels(media_id, 0)[:5, :7], block(1))  # type: ignore[index]
+    project.flush()
+    assert project.check() == ()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_map_saved_by_another_program_just_before_ours_is_kept_aside(
+    project: Project, media_id: str, several: bool
+) -> None:
+    project.apply(media_id, 0, (0, 0), block(1))
+    project.flush()
+    if several:
+        Image.fromarray(whole(9)).save(label_file(project, media_id, 0))
+        project.apply_many([LabelEdit(media_id, 0, (0, 0), block(2))])
+    else:
+        project.apply(media_id, 0, (0, 0), block(2))
+        Image.fromarray(whole(9)).save(label_file(project, media_id, 0))
+    project.flush()
+    (said,) = project.recovered
+    assert "was moved to" in said
+    kept = project.folder / "aside" / "labels" / media_id / "000000.png"
+    with Image.open(kept) as image:
+        np.testing.assert_array_equal(np.asarray(image), whole(9))
+    assert project.check() == ()
+    np.testing.assert_array_equal(project.labels(media_id, 0)[:5, :7], block(2))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("junk", [b"\xff", b"\x00", b"stt-studio "])
+def test_any_page_of_the_journal_may_be_overwritten(
+    tmp_path: Path, clip: Path, junk: bytes
+) -> None:
+    project, media_id = new_project(tmp_path / "p", clip)
+    with project:
+        for frame in range(FRAMES):
+            project.apply(media_id, frame, (0, 0), whole(frame))
+    before = {(media_id, frame): whole(frame).tobytes() for frame in range(FRAMES)}
+    journal = tmp_path / "p" / "journal.sqlite"
+    with closing(sqlite3.connect(journal)) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    sound = journal.read_bytes()
+    for page in range(len(sound) // size):
+        data = bytearray(sound)
+        data[page * size : (page + 1) * size] = (junk * size)[:size]
+        journal.write_bytes(data)
+        with Project.open(tmp_path / "p") as again:
+            again.check(repair=True)
+            again.flush()
+            assert all_labels(again) == before, page
+            assert again.check() == (), page
+            assert again.media[0].name == clip.name
+        with Project.open(tmp_path / "p") as once_more:
+            assert once_more.recovered == (), page
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open cannot be deleted there")
+@pytest.mark.parametrize("how", ["delete", "move", "replace"])
+def test_a_project_that_is_gone_takes_no_strokes(
+    project: Project, media_id: str, tmp_path: Path, how: str
+) -> None:
+    project.apply(media_id, 0, (0, 0), block(1))
+    project.flush()
+    if how == "delete":
+        shutil.rmtree(project.folder)
+    else:
+        project.folder.rename(tmp_path / "elsewhere")
+    if how == "replace":
+        shutil.copytree(tmp_path / "elsewhere", project.folder)
+    with pytest.raises(ProjectError, match="deleted, moved or replaced while it was open"):
+        project.apply(media_id, 1, (0, 0), block(1))
+    project.close()
+    assert project.folder.exists() == (how == "replace")
+    if how != "delete":
+        with Project.open(tmp_path / "elsewhere") as kept:
+            assert kept.labelled(media_id) == (0,)
+
+
+def test_what_is_strange_among_labels_is_moved_aside_by_repair(
+    project: Project, media_id: str
+) -> None:
+    project.apply(media_id, 0, (0, 0), block(1))
+    project.flush()
+    labels = project.folder / "labels"
+    strange = [labels / media_id / "notes.txt", labels / media_id / "000999.png", labels / "other"]
+    strange[0].write_text("mine")
+    strange[1].write_bytes(b"mine")
+    strange[2].mkdir()
+    (strange[2] / "000000.png").write_bytes(b"mine")
+    assert len(project.check()) == 3
+    assert all(path.exists() for path in strange)
+    found = project.check(repair=True)
+    assert all("It was moved to" in finding.done for finding in found)
+    assert project.check() == ()
+    aside = project.folder / "aside" / "labels"
+    assert (aside / media_id / "notes.txt").read_text() == "mine"
+    assert (aside / media_id / "000999.png").read_bytes() == b"mine"
+    assert (aside / "other" / "000000.png").read_bytes() == b"mine"
+    assert project.labelled(media_id) == (0,)
+
+
+def test_a_project_that_came_to_nothing_leaves_nothing(tmp_path: Path, clip: Path) -> None:
+    with pytest.raises(ProjectError, match="in the project already"):
+        Project.create(tmp_path / "a" / "b", CLASSES, [clip, clip])
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "mine.txt").write_text("kept")
+    with pytest.raises(MediaError):
+        Project.create(tmp_path / "c", CLASSES, [clip, tmp_path / "none.mp4"])
+    assert [p.name for p in (tmp_path / "c").iterdir()] == ["mine.txt"]
+    Project.create(tmp_path / "c", CLASSES, [clip]).close()

@@ -101,6 +101,20 @@ def test_the_top_share_of_each_class_is_kept_with_all_its_ties(
             assert step.labels[where] == (class_id if believed else 255)
 
 
+def test_the_record_says_what_the_top_share_became() -> None:
+    said = np.zeros((1, 10), np.uint8)
+    said[0, 8:] = 1
+    sure = np.full((1, 10), 255, np.uint8)
+    sure[0, :6] = range(6)
+    sure[0, 9] = 3
+    maps = Maps({0: said}, {0: sure})
+    _, _, record = run(pseudo_labels(sources(maps), PseudoLabelRule(TopShare(0.1))))
+    shares = [row["believed_share"] for row in record["least_probability"]]  # type: ignore[attr-defined]
+    assert shares == [0.25, 0.5, None]  # 2 of 8 are as sure as the surest; 1 of 2; none
+    _, _, record = run(pseudo_labels(sources(maps), PseudoLabelRule(Threshold(0.1))))
+    assert "believed_share" not in record["least_probability"][0]  # type: ignore[index]
+
+
 def test_a_class_that_does_not_occur_has_no_level() -> None:
     maps = random_maps([0], ids=2)
     _, _, record = run(pseudo_labels(sources(maps), PseudoLabelRule(TopShare(0.5))))

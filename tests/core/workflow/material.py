@@ -70,12 +70,14 @@ def predict(
     *,
     model: str = MODEL,
     classes: tuple[LabelClass, ...] = CLASSES,
+    key_frames: int = 2,
+    surest: bool = False,
 ) -> Path:
     """Store predictions whose content follows from the frame's number."""
     manifest = Manifest(
         media_hash=entry.hash,
         model_hash=model,
-        settings={"key_frames": 2, "precision": "fp32", "cuts": True},
+        settings={"key_frames": key_frames, "precision": "fp32", "cuts": True},
         frames=entry.frames,
         height=HEIGHT,
         width=WIDTH,
@@ -83,7 +85,8 @@ def predict(
     )
     with project.predictions.writer(manifest) as writer:
         for frame in frames:
-            writer.add(frame, whole(frame), sure(frame), entropy=0.5, flicker=0.1)
+            confidence = np.full((HEIGHT, WIDTH), 255, np.uint8) if surest else sure(frame)
+            writer.add(frame, whole(frame), confidence, entropy=0.5, flicker=0.1)
     return writer.folder
 
 

@@ -12,9 +12,15 @@ from numpy.typing import NDArray
 
 from stt_core.errors import LabelError, OutputError, ProjectError
 from stt_core.formats.label_formats import LABEL_FORMATS, read_labels
-from stt_core.labels import IGNORED, VOID, LabelClass
+from stt_core.labels import IGNORED, VOID, LabelClass, write_label_png
 from stt_core.project.store import Project
-from stt_core.pseudo.rule import FlowTest, PseudoLabelRule, Threshold, TopShare
+from stt_core.pseudo.rule import (
+    AttentionTest,
+    FlowTest,
+    PseudoLabelRule,
+    Threshold,
+    TopShare,
+)
 from stt_core.workflow.export_parts import ExportChoice
 from stt_core.workflow.exporting import (
     Exported,
@@ -23,6 +29,7 @@ from stt_core.workflow.exporting import (
     export_project,
     export_target,
 )
+from stt_core.workflow.importing import import_predictions, plan_import
 from tests.core.workflow.material import (
     CLASSES,
     FRAMES,
@@ -204,13 +211,125 @@ def test_of_several_models_the_last_used_is_taken_and_told(
         export(project, tmp_path / "c", source="predictions", model="dddddd")
 
 
+def test_of_one_model_all_frames_come_before_some(project: Project, tmp_path: Path) -> None:
+    entry = project.media[0]
+    predict(project, entry)
+    predict(project, entry, range(4), key_frames=7)  # a pass that was interrupted, used last
+    exported = export(project, tmp_path / "a")
+    assert exported.report.frames == FRAMES
+    predict(project, entry, range(5), model="b" * 64)
+    exported = export(project, tmp_path / "b")  # another model that was used last was meant
+    assert exported.report.frames == 5
+    (note,) = exported.notes
+    assert "predictions of bbbbbbbbbbbb were taken, 5 frames; 7 of its 12 frames have none" in note
+    assert "aaaaaaaaaaaa (12 frames), aaaaaaaaaaaa (4 frames)" in note
+
+
+def test_more_than_the_top_share_is_told(project: Project, tmp_path: Path) -> None:
+    predict(project, project.media[0], range(2), surest=True)
+    exported = export(project, tmp_path / "a", rule=PseudoLabelRule(TopShare(0.1)))
+    note = next(note for note in exported.notes if "equally sure" in note)
+    assert "road 100.0%, sky 100.0%, tree 100.0% are believed, more than the 10.0%" in note
+
+
+def imported(project: Project, entry: Any, folder: Path, frames: range) -> None:
+    for frame in frames:
+        write_label_png(folder / f"{frame:06d}.png", whole(frame))
+    plan = finish(plan_import(project, entry, read_labels("png", folder), folder, "png"))
+    finish(import_predictions(project, plan))  # type: ignore[arg-type]
+
+
+def all_of_it(reader: object, media: object) -> Any:
+    class Mass:
+        def same_class(self, frame: int) -> NDArray[np.float32]:
+            return np.zeros((2, 2), np.float32)
+
+    return Mass()
+
+
+def test_imported_predictions_are_not_tested_by_attention(project: Project, tmp_path: Path) -> None:
+    first = project.media[0]
+    second = project.add_media(write_video(tmp_path / "other.mp4", seed=1))
+    rule = PseudoLabelRule(Threshold(0), attention=AttentionTest(0.5))
+    imported(project, second, tmp_path / "maps", range(3))
+    with pytest.raises(LabelError, match=r"of other.mp4 were imported and have no attention"):
+        export(project, tmp_path / "a", rule=rule, attend=all_of_it)
+    predict(project, first, range(2))
+    exported = export(project, tmp_path / "b", rule=rule, attend=all_of_it)
+    assert any("other.mp4 were imported" in n and "3 frames were not" in n for n in exported.notes)
+    facts: Any = exported.provenance["media"]
+    assert [medium["attention_untested"] for medium in facts] == [0, 3]
+    kept = [medium["pseudo_labels"]["pixels"]["kept"] for medium in facts]
+    assert kept == [0, 3 * HEIGHT * WIDTH]
+
+
+@pytest.mark.parametrize(
+    "inside", ["labels/x", "predictions/a/b", "backups/x", "aside/x", "Labels", "journal.sqlite-x"]
+)
+def test_what_the_project_keeps_is_no_place_for_an_export(
+    inside: str, project: Project, tmp_path: Path
+) -> None:
+    paint(project, 0)
+    before = sorted(project.folder.rglob("*"))
+    with pytest.raises(OutputError, match=r"keeps for itself\. Choose a place in .*exports"):
+        export(project, project.folder / inside)
+    assert sorted(project.folder.rglob("*")) == before
+    export(project, project.folder / "exports" / "a")
+    export(project, project.folder / "runs" / "a")
+
+
+def test_things_are_those_that_are_said_or_known(project: Project, tmp_path: Path) -> None:
+    project.add_class(LabelClass("Car", (0, 0, 9)))
+    labels = whole(0)
+    labels[:4, :4] = labels[20:24, 20:24] = 3
+    project.apply(project.media[0].id, 0, (0, 0), labels)
+
+    def things(target: str, **asked: Any) -> tuple[list[str], int]:
+        request = ExportRequest(
+            format="coco-panoptic", target=tmp_path / target, media=project.media, **asked
+        )
+        finish(export_project(project, request))
+        told = json.loads((tmp_path / target / "annotations" / "panoptic_train.json").read_text())
+        cars = next(c["id"] for c in told["categories"] if c["name"] == "Car")
+        segments = told["annotations"][0]["segments_info"]
+        countable = [c["name"] for c in told["categories"] if c["isthing"]]
+        return countable, sum(s["category_id"] == cars for s in segments)
+
+    assert things("a") == (["Car"], 2)
+    assert things("b", things=frozenset()) == ([], 1)
+    assert things("c", things=frozenset(["SKY"]))[0] == ["sky"]
+    assert things("d", classes={"tree": "Truck"})[0] == ["Truck", "Car"]
+    with pytest.raises(LabelError, match="no class 'moon' that could be a thing"):
+        things("e", things=frozenset(["moon"]))
+
+
+def test_classes_are_called_as_is_said(project: Project, tmp_path: Path) -> None:
+    own = paint(project, 0)
+    request = ExportRequest(
+        format="png", target=tmp_path / "a", media=project.media,
+        classes={"tree": "road", "sky": None},
+    )  # fmt: skip
+    exported = finish(export_project(project, request))
+    assert isinstance(exported, Exported)
+    found = read_labels("png", tmp_path / "a")
+    assert [c.name for c in found.classes or ()] == ["road"]
+    expected = np.where((own == 0) | (own == 2), 0, IGNORED)
+    np.testing.assert_array_equal(found.frames[0].load(), expected)
+    assert [(row.ours, row.theirs) for row in exported.classes] == [
+        ("road", "road"), ("sky", None), ("tree", "road"),
+    ]  # fmt: skip
+    assert exported.provenance["class_names"]
+
+
 def test_frames_of_several_media_are_told_apart(project: Project, tmp_path: Path) -> None:
     folder = write_images(tmp_path / "stills", ("a.png", "b.png"))
     stills = project.add_media(folder)
     project.apply(stills.id, 1, (0, 0), whole(1))
     paint(project, 4)
     export(project, tmp_path / "out", images=True)
-    assert sorted(maps(tmp_path / "out")) == ["b", "drive_000004"]
+    found = read_labels("png", tmp_path / "out").frames
+    assert sorted((f.medium, f.name) for f in found) == [("drive", "000004"), ("stills", "b")]
+    assert (tmp_path / "out" / "labels" / "stills_b.png").exists()
     assert (tmp_path / "out" / "images" / "drive_000004.png").exists()
 
 

@@ -111,9 +111,8 @@ def test_choices_by_hand(project: Project, tmp_path: Path) -> None:
 
 def test_images_are_matched_by_name_before_number(project: Project, tmp_path: Path) -> None:
     project.add_media(write_images(tmp_path / "s", ("5.png", "10.png", "a.png")))
-    made = plan(project, made_elsewhere(tmp_path / "t", "10", "A", "img_5", "zzz"), medium=1)
+    made = plan(project, made_elsewhere(tmp_path / "t", "10", "A", "zzz"), medium=1)
     assert [(m.theirs.name, m.frame, m.found_by) for m in made.match.frames] == [
-        ("img_5", 0, "number"),
         ("10", 1, "name"),
         ("A", 2, "name"),
     ]

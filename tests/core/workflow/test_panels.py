@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ from stt_core.errors import LabelError, ProjectError
 from stt_core.labels import UNLABELLED, write_label_png
 from stt_core.media.source import open_media
 from stt_core.project.store import Project
-from stt_core.workflow.naming import find_classes, parse_frames, parse_shares
+from stt_core.workflow.naming import (
+    find_classes,
+    parse_frames,
+    parse_names,
+    parse_shares,
+    parse_things,
+)
 from stt_core.workflow.opening import find_medium, only_medium, open_to_read
 from stt_core.workflow.panels import Shown, default_panel, make_panel
 from tests.core.workflow.material import (
@@ -65,10 +72,44 @@ def test_panels_of_folders_of_maps(shown: Shown, tmp_path: Path) -> None:
     write_label_png(folder / "labels" / "000003.png", whole(3) % 2)
     expected = np.array([2, UNLABELLED], np.uint8)[whole(3) % 2]
     np.testing.assert_array_equal(the_map(shown, str(folder), 3), expected)
-    assert make_panel(shown, str(folder), 0.5)[1] == (f"{folder}: not shown are x",)
+    assert make_panel(shown, str(folder), 0.5)[1] == [f"{folder}: not shown are x"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(LabelError, match="holds no map of a frame"):
         make_panel(shown, str(tmp_path / "empty"), 0.5)
+
+
+def test_ids_that_say_nothing_are_told_or_guessed(shown: Shown, tmp_path: Path) -> None:
+    labels = whole(3)
+    labels[0], labels[1] = len(CLASSES), 77
+    write_label_png(tmp_path / "m" / "000003.png", labels)
+    panel, notes = make_panel(shown, str(tmp_path / "m"), 0.5)
+    assert panel.labels is not None
+    with pytest.raises(LabelError, match=r"holds the ids \[77\].*--void-id"):
+        panel.labels(3)
+    panel, notes = make_panel(replace(shown, void_ids=frozenset([77])), str(tmp_path / "m"), 0.5)
+    assert panel.labels is not None
+    assert list(notes) == []
+    for _ in range(2):
+        expected = whole(3)
+        expected[:2] = UNLABELLED
+        np.testing.assert_array_equal(panel.labels(3), expected)
+    assert len(notes) == 1
+    assert "the id 3, the first after the 3 classes, was taken for void" in notes[0]
+    rows = [{"name": c.name, "color": list(c.color)} for c in CLASSES]
+    told = {"classes": rows, "ignore_id": 77}
+    (tmp_path / "m" / "classes.json").write_text(json.dumps(told))
+    np.testing.assert_array_equal(the_map(shown, str(tmp_path / "m"), 3), expected)
+
+
+def test_maps_whose_names_could_mean_several_images_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "s", tuple(f"img_{n}.png" for n in range(1, 4)))
+    write_label_png(tmp_path / "m" / "0001.png", whole(1))
+    with open_media(tmp_path / "s") as media:
+        shown = Shown(media, CLASSES)
+        with pytest.raises(LabelError, match=r"0001 -> img_1.*0001 -> img_2"):
+            make_panel(shown, str(tmp_path / "m"), 0.5)
+        number = replace(shown, rule="number")
+        np.testing.assert_array_equal(the_map(number, str(tmp_path / "m"), 0), whole(1))
 
 
 def test_maps_of_images_are_found_by_name(tmp_path: Path) -> None:
@@ -120,9 +161,25 @@ def test_ranges_and_shares() -> None:
             parse_shares([wrong])
 
 
+def test_names_of_classes_and_things(tmp_path: Path) -> None:
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({"Tree": "plant", "Sky": None}))
+    assert parse_names([str(path), "Sky=sky, a=b=c", "x=none"]) == {
+        "Tree": "plant", "Sky": "sky", "a=b": "c", "x": None,
+    }  # fmt: skip
+    for wrong in ("tree", "=sky"):
+        with pytest.raises(ValueError, match="say OURS=THEIRS"):
+            parse_names([wrong])
+    path.write_text("[1]")
+    with pytest.raises(LabelError, match="is not a mapping of class names"):
+        parse_names([str(path)])
+    assert parse_things(["Car, Bus", "Tram"]) == {"Car", "Bus", "Tram"}
+    assert parse_things(["none"]) == frozenset()
+
+
 def test_class_lists_by_name_model_and_file(tmp_path: Path) -> None:
     assert len(find_classes("cityscapes19")) == 19
-    assert len(find_classes("stt-pspnet18-sample")) == 11
+    assert len(find_classes("stt-lite0")) == 11
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"classes": [{"name": "a", "color": [1, 2, 3]}]}))
     assert [c.name for c in find_classes(str(path))] == ["a"]

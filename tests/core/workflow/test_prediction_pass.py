@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,3 +225,51 @@ def test_what_a_killed_beginning_left_is_removed(
     assert not list(folder.glob(".*"))
     assert report.manifest.height == HEIGHT
     assert report.manifest.width == WIDTH
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Puts the number of torch's threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is but one way to compute")
+@pytest.mark.parametrize("begun", [1, 2])
+def test_a_pass_goes_on_as_it_began_whatever_the_number_of_threads(
+    begun: int, threads: None, clip: Path, tmp_path: Path
+) -> None:
+    """Sums in other parts are rounded otherwise, as in a program that was started otherwise."""
+    plain = Network(checkpoint(pspnet_config()), device="cpu", precision="fp32")
+    torch.set_num_threads(begun)
+    whole, _ = run(plain, clip, tmp_path / "whole")
+    assert whole.notes == ()
+    run(plain, clip, tmp_path / "part", range(4))
+    torch.set_num_threads(3 - begun)
+    report, _ = run(plain, clip, tmp_path / "part")
+    assert report.computed == FRAMES - 4
+    assert list(stored(report.folder)) == list(stored(whole.folder))
+    assert f"it went on with {begun} threads" in report.notes[0]
+    assert torch.get_num_threads() == 3 - begun
+    assert run(plain, clip, tmp_path / "part")[0].notes == ()  # nothing was left to do
+
+
+def test_a_pass_on_another_device_says_that_it_is_one(
+    net: Network, clip: Path, tmp_path: Path
+) -> None:
+    report, _ = run(net, clip, tmp_path, range(2))
+    manifest = report.folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    again, _ = run(net, clip, tmp_path)
+    assert "predicted on cuda, these on cpu" in again.notes[0]
+
+
+def test_a_pass_keeps_the_budget_and_what_it_made(net: Network, clip: Path, tmp_path: Path) -> None:
+    with Project.create(tmp_path / "p", CLASSES, [clip]) as project:
+        project.set_cache_bytes(0)
+        first, _ = run(net, clip, project.folder, range(2), cuts=False)
+        assert first.notes == ()
+        second, _ = run(net, clip, project.folder, range(2))
+        assert "1 folders of predictions" in second.notes[0]
+        assert [each.path for each in project.predictions.all()] == [second.folder]
