@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -10,12 +10,12 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from app.controller import Controller
 from app.desk import is_project
-from app.exporting import Exporting
-from app.facts import Notice, ProjectFacts
-from app.views.export_dialog import ExportDialog, ExportWish
+from app.doubt import DOUBT, KEEP
+from app.facts import Notice
 
 _MEDIA_FILTER = "Video (*.mp4 *.mkv *.avi *.mov *.ts *.webm *.m4v *.mpg);;All files (*)"
-_MODEL_FILTER = "Model (*.safetensors)"
+_MODEL_SUFFIX = ".safetensors"
+_MODEL_FILTER = f"Model (*{_MODEL_SUFFIX})"
 
 
 class Asking(QObject):
@@ -24,9 +24,9 @@ class Asking(QObject):
     said = Signal(str)  # for the status bar
     noticed = Signal(object)  # Notice
 
-    def __init__(self, window: QWidget, controller: Controller, exporting: Exporting) -> None:
+    def __init__(self, window: QWidget, controller: Controller) -> None:
         super().__init__(window)
-        self._window, self._controller, self._exporting = window, controller, exporting
+        self._window, self._controller = window, controller
 
     def open_video(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self._window, "Open a video", "", _MEDIA_FILTER)
@@ -41,7 +41,7 @@ class Asking(QObject):
     def open_model(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self._window, "Open a model", "", _MODEL_FILTER)
         if name:
-            self._controller.choose_model(name)
+            self._controller.models.choose_model(name)
 
     def open_project(self) -> None:
         name = self._folder("Open a project")
@@ -79,32 +79,53 @@ class Asking(QObject):
         if name:
             self._controller.search_media(Path(name))
 
-    def export(self) -> None:
-        """Ask how labels are to be exported, and export them."""
-        painting = self._controller.painting
-        if painting.project is None:
-            self.said.emit("Open a video first.")
-        elif self._exporting.busy:
-            self.said.emit("An export is running already: see Jobs.")
-        elif painting.project.media:
-            self._ask_how(painting.project)
-        else:  # perhaps its predictions
-            painting.make(self._ask_how)
+    def add_videos(self) -> None:
+        """Ask for videos to add to the project."""
+        if self._may_add():
+            title = "Add videos to the project"
+            names, _ = QFileDialog.getOpenFileNames(self._window, title, "", _MEDIA_FILTER)
+            if names:
+                self._controller.add_media([Path(name) for name in names])
 
-    def _ask_how(self, project: ProjectFacts) -> None:
-        dialog = ExportDialog(project, self._window)
-        dialog.asked.connect(partial(self._export, project))
-        dialog.open()
+    def add_folder(self) -> None:
+        """Ask for a folder of images to add to the project."""
+        if self._may_add():
+            name = self._folder("Add a folder of images to the project")
+            if name:
+                self._controller.add_media([Path(name)])
+
+    def take(self, paths: Sequence[Path]) -> None:
+        """Take what was dropped: media join the open project, anything else is opened."""
+        media = [p for p in paths if p.suffix != _MODEL_SUFFIX and not is_project(p)]
+        project = self._controller.painting.project
+        joins = bool(media) and project is not None and not project.own
+        if joins:
+            self._controller.add_media(media)
+        for path in [p for p in paths if not joins or p not in media]:
+            self.open_path(path)
+
+    def open_path(self, path: Path) -> None:
+        """Open what a person named: a model, or else a project or a medium."""
+        if path.suffix == _MODEL_SUFFIX:
+            self._controller.models.choose_model(str(path))
+        else:
+            self._controller.open(path)
+
+    def answer(self, topic: str, act: str) -> None:
+        """Do what a notice offered."""
+        medium = self._controller.painting.doubtful
+        if topic == DOUBT and act == KEEP:
+            self._controller.painting.keep_labels()
+        elif topic == DOUBT and medium is not None:
+            self.relink_file(medium.id)
+
+    def _may_add(self) -> bool:
+        project = self._controller.painting.project
+        if project is None:
+            self.said.emit("Open a project first.")
+        elif project.own:
+            self.said.emit("Save the video as a project first: Project > Save project as.")
+        return project is not None and not project.own
 
     def _folder(self, title: str) -> str:
         return QFileDialog.getExistingDirectory(self._window, title)
-
-    def _export(self, project: ProjectFacts, wish: ExportWish) -> None:
-        words = ["--format", wish.format, "--out", str(wish.out), "--source", wish.source]
-        words += ["--split", wish.split]
-        if wish.source != "labels":
-            words += ["--threshold", f"{wish.threshold:g}"]
-        if wish.media_id:
-            words += ["--media", wish.media_id]
-        title = f"Export {wish.format} to {wish.out.name}"
-        self._exporting.start(project.folder, words, title)

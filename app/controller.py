@@ -6,16 +6,19 @@ slots. Heavy work goes to jobs; results come back here, on the GUI thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from app.desk import is_project
+from app.desk_line import DeskLine
+from app.doubt import DOUBT, doubt_notice
 from app.facts import (
     MediaFacts,
+    MediumFacts,
     ModelChoice,
     ModelFacts,
     Notice,
@@ -24,18 +27,26 @@ from app.facts import (
     ShownPrediction,
 )
 from app.jobs import Jobs, Lane, Slot
-from app.lanes import DecodeLane, InferLane, SetUp
+from app.lanes import DecodeLane, InferLane
+from app.marking import Marking
+from app.marks import Marks
+from app.models import Models
 from app.painting import Painting
+from app.pictures import Pictures
+from app.playing import Player
 from app.predictions import Predictions
 from app.settings import own_project
 from app.training import Training
 from app.whole_pass import WholePass
-from stt_core.cache import ByteCache
-from stt_core.config import Precision
-from stt_core.media.frame import Frame
-from stt_core.project.predictions.key import PredictionKey
 
-FRAME_BYTES = 256 << 20
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The pixel under inspection."""
+
+    x: int
+    y: int
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +58,6 @@ class Place:
     media_id: str = ""
     frame: int = 0
     query: Query | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The pixel under inspection."""
-
-    x: int
-    y: int
-    force: bool = False
 
 
 class Controller(QObject):
@@ -85,22 +87,35 @@ class Controller(QObject):
         self._jobs = jobs
         self._decoder = DecodeLane()  # used on the DECODE lane only
         self._infer = InferLane(make_session)  # on the INFER lane only
-        self.painting = Painting(jobs, self)
+        self.models = Models(jobs, self._infer, self)
+        self.pictures = Pictures(jobs, self._decoder, self)
+        self.line = DeskLine(jobs, self)
+        self.marks = Marks(self.line, self)
+        self.painting = Painting(self.line, self.marks, self)
+        self.marking = Marking(self.marks, self.painting, self)
+        self.player = Player(self.pictures, self)
         self.training = Training(jobs, self)
         self.whole_pass = WholePass(jobs, self._infer.run_pass, self)
         self.predictions = Predictions(jobs, self._decoder, self._infer, self)
         self.media: MediaFacts | None = None
-        self.model: ModelFacts | None = None
-        self.choice = self._choice_in_use = ModelChoice("")
         self.frame = 0
         self.query: Query | None = None
-        self._frames: ByteCache[Frame] = ByteCache(FRAME_BYTES)
-        self._key: PredictionKey | None = None
         self._closed = False
-        self._clock = QTimer(self)
-        self._clock.timeout.connect(self._on_tick)
         jobs.failed.connect(self._on_failed)
-        self.painting.failed.connect(jobs.failed)
+        self.line.failed.connect(jobs.failed)
+        self.line.noticed.connect(self.noticed)
+        self.painting.doubted.connect(self._tell_doubt)
+        self.painting.kept.connect(self.look_up)
+        self.models.loading.connect(self._on_loading)
+        self.models.devices_changed.connect(self.devices_changed)
+        self.models.replaced.connect(self._use)
+        self.models.stayed.connect(self.model_changed)
+        self.models.ready.connect(self.look_up)
+        self.pictures.changed.connect(self.frame_changed)
+        self.player.wanted.connect(self.show_frame)
+        self.player.changed.connect(self.playing_changed)
+        self.marking.frame_wanted.connect(self._jump)
+        self.marking.said.connect(self.said)
         self.training.failed.connect(jobs.failed)
         self.painting.place_wanted.connect(self.go_to)
         self.predictions.failed.connect(jobs.failed)
@@ -110,6 +125,16 @@ class Controller(QObject):
         self.predictions.noticed.connect(self.noticed)
         self.predictions.looked_up.connect(self._show_again)
         self.whole_pass.stored.connect(self.predictions.take_stored)
+
+    @property
+    def model(self) -> ModelFacts | None:
+        """The one that computes."""
+        return self.models.model
+
+    @property
+    def choice(self) -> ModelChoice:
+        """The one that is wanted."""
+        return self.models.choice
 
     # What the person does.
 
@@ -147,35 +172,24 @@ class Controller(QObject):
     def save_project_as(self, folder: Path) -> None:
         """Copy the project, or make one of the bare medium, and go on there."""
         self.cancel_pass()
-        self.painting.save_as(folder, self._on_saved_as)
+        self.line.ask(partial(self.line.desk.save_as, folder), self._on_saved_as)
 
     def relink(self, media_id: str, path: Path) -> None:
         """Say where a missing medium is, or a folder to search; and show it."""
-        self.painting.relink(media_id, path, partial(self._on_relinked, media_id))
+        done = partial(self._on_relinked, media_id)
+        self.line.ask(partial(self.line.desk.relink, media_id, path), done)
 
     def search_media(self, folder: Path) -> None:
         """Look for all missing media below a folder."""
-        self.painting.search(folder, partial(self._on_relinked, ""))
+        self.line.ask(partial(self.line.desk.search, folder), partial(self._on_relinked, ""))
+
+    def add_media(self, paths: Sequence[Path]) -> None:
+        """Add media to the open project, and turn to the first of them."""
+        self.said.emit(f"Adding {', '.join(path.name for path in paths)} ...")
+        self.line.ask(partial(self.line.desk.add, paths), self._on_added)
 
     def load_model(self, choice: ModelChoice) -> None:
-        """Compute with another model, device or precision from here on."""
-        self.cancel_pass()
-        self.choice = choice
-        self.model_loading.emit(Path(choice.name).stem)
-        self._set_up()
-
-    def choose_model(self, name: str) -> None:
-        self.load_model(replace(self.choice, name=name, key_frames=None))
-
-    def choose_device(self, device: str) -> None:
-        self.load_model(replace(self.choice, device=device))
-
-    def choose_precision(self, precision: Precision) -> None:
-        self.load_model(replace(self.choice, precision=precision))
-
-    def choose_key_frames(self, count: int) -> None:
-        if self.model is None or self.model.key_frames != count:
-            self.load_model(replace(self.choice, key_frames=count))
+        self.models.load(choice)
 
     def show_frame(self, index: int) -> None:
         """Go to a frame: its picture first, then its prediction, then the inspection."""
@@ -183,32 +197,25 @@ class Controller(QObject):
             return
         self.frame = min(max(0, index), self.media.frames - 1)
         self.frame_wanted.emit(self.frame, self._seconds(self.frame))
-        self._show_picture()
+        self.player.show(self.frame)
+        self.pictures.show(self.frame)
         self.predictions.show(self.frame)
         self._look_again()
         self.painting.show(self.frame)
 
-    def step(self, by: int) -> None:
+    def _jump(self, index: int) -> None:
         self.pause()
-        self.show_frame(self.frame + by)
+        self.show_frame(index)
+
+    def step(self, by: int) -> None:
+        self._jump(self.frame + by)
 
     def show_last(self) -> None:
         if self.media is not None:
             self.show_frame(self.media.frames - 1)
 
-    def toggle_play(self) -> None:
-        if self._clock.isActive():
-            self.pause()
-        elif self.media is not None:
-            if self.frame == self.media.frames - 1:
-                self.show_frame(0)
-            self._clock.start(max(1, round(1000 / self.media.fps)))
-            self.playing_changed.emit(True)
-
     def pause(self) -> None:
-        if self._clock.isActive():
-            self._clock.stop()
-            self.playing_changed.emit(False)
+        self.player.pause()
 
     def inspect(self, x: int, y: int, *, force: bool = False) -> None:
         """Show where image pixel (x, y) looked in the past, here and on the frames shown next."""
@@ -251,7 +258,7 @@ class Controller(QObject):
         # a project that cannot be written gets no runs either
         folder = project.folder if project.read_only is None else own_project(self.media.sha256)
         self.training.start(
-            folder / "runs", self.painting.snapshot, self.model, on_model=self.choose_model
+            folder / "runs", self.painting.snapshot, self.model, on_model=self.models.choose_model
         )
 
     def close(self) -> None:
@@ -260,7 +267,8 @@ class Controller(QObject):
             return
         self._closed = True
         self.pause()
-        self.painting.close()
+        self.painting.stop()
+        self.line.close()
         self._jobs.shutdown()
 
     # Back on the GUI thread.
@@ -283,7 +291,7 @@ class Controller(QObject):
         elif project.media:
             self.medium_missing.emit(project.media[0])
         else:
-            text = f"{project.name} has no media. Add some with 'stt-studio project add'."
+            text = f"{project.name} has no media. Add some: Project > Add videos."
             self.noticed.emit(Notice("media", text))
 
     def _on_saved_as(self, project: ProjectFacts) -> None:
@@ -291,7 +299,13 @@ class Controller(QObject):
         self.painting.medium = medium
         self.painting.use(project)
         self.said.emit(f"Saved as {project.folder}; the work goes on there.")
-        self._look_up()
+        self.look_up()
+
+    def _on_added(self, added: tuple[str, ProjectFacts]) -> None:
+        first, project = added
+        self.painting.use(project)
+        self.noticed.emit(Notice("media", ""))
+        self.open_medium(first)
 
     def _on_relinked(self, media_id: str, project: ProjectFacts) -> None:
         self.painting.use(project)
@@ -300,7 +314,8 @@ class Controller(QObject):
             self.open_medium(media_id)
 
     def _on_opened(self, place: Place, media: MediaFacts) -> None:
-        self._frames.clear()
+        self.pictures.begin()
+        self.player.begin(media.frames, media.fps)
         self.predictions.begin(media.frames)
         self.media = media
         self.query = None
@@ -313,38 +328,15 @@ class Controller(QObject):
         size = f"{media.width}x{media.height}"
         opened = f"{media.path.name}: {media.frames} frames, {size}, {media.fps:.2f} fps"
         self.said.emit("  ".join([opened, *media.warnings]))
-        if self.choice.name:
-            self._set_up()
+        self.models.work_on(media)
         self.query = place.query
         self.show_frame(place.frame)
 
-    def _set_up(self) -> None:
-        """Ask for the model and the medium that are wanted now; a newer wish replaces this one."""
-        self._jobs.start(
-            Lane.INFER,
-            Slot.SETUP,
-            partial(self._infer.set_up, self.choice, self.media),
-            on_done=partial(self._on_set_up, self.choice),
-            on_failed=self._on_set_up_failed,
-        )
-
-    def _on_set_up(self, choice: ModelChoice, ready: SetUp) -> None:
-        self._choice_in_use, self._key = choice, ready.key
-        self.devices_changed.emit(ready.devices)
-        if ready.model != self.model:
-            self._use(ready.model)
-        self._look_up()
-
-    def _on_set_up_failed(self, error: Exception) -> None:
-        """Stay with the model there was."""
-        self.choice = self._choice_in_use
-        if self.model is not None:
-            self.model_changed.emit(self.model)
-        self._look_up()
-        self._jobs.failed.emit(error)
+    def _on_loading(self, name: str) -> None:
+        self.cancel_pass()
+        self.model_loading.emit(name)
 
     def _use(self, model: ModelFacts) -> None:
-        self.model = model
         self.predictions.begin(self.media.frames if self.media else 0)
         self.painting.set_classes(model.classes)
         self.model_changed.emit(model)
@@ -353,36 +345,26 @@ class Controller(QObject):
 
     def _store_folder(self) -> Path | None:
         """The folder of the project, or of what will be that of a bare medium."""
+        if self.painting.doubtful is not None:
+            return None
         if self.painting.project is not None:
             return self.painting.project.folder
         return None if self.media is None else own_project(self.media.sha256)
 
-    def _look_up(self) -> None:
+    def look_up(self) -> None:
         """Find out what is stored, and then show the frame."""
         if self.media is not None and self.model is not None:
-            key = self._key if self._key and self._key.media_hash == self.media.sha256 else None
+            key = self.models.key
+            key = key if key and key.media_hash == self.media.sha256 else None
             self.predictions.look_up(self._store_folder(), key)
 
     def _show_again(self) -> None:
         if self.media is not None and self.model is not None:
             self.show_frame(self.frame)
 
-    def _show_picture(self) -> None:
-        cached = self._frames.get(self.frame)
-        if cached is not None:
-            self._jobs.cancel(Lane.DECODE, Slot.FRAME)
-            self.frame_changed.emit(cached)
-            return
-        self._jobs.start(
-            Lane.DECODE,
-            Slot.FRAME,
-            partial(self._decoder.decode, self.frame),
-            on_step=self._on_frame,
-        )
-
     def _look_again(self) -> None:
         query = self.query
-        if query is None or self.model is None or self._clock.isActive():
+        if query is None or self.model is None or self.player.playing:
             return
         if self.model.heads == 0:
             self.said.emit("This model reads no key frames: there is no attention to inspect.")
@@ -399,37 +381,20 @@ class Controller(QObject):
         after = self.frame + 1
         if shown is None or self.media is None or after >= self.media.frames:
             return
-        if after not in self._frames:
-            self._jobs.start(
-                Lane.DECODE,
-                Slot.PREFETCH,
-                partial(self._decoder.decode, after),
-                on_step=self._keep_frame,
-            )
+        self.pictures.prefetch(after)
 
-    def _on_frame(self, frame: Frame) -> None:
-        self._keep_frame(frame)
-        if frame.index == self.frame:
-            self.frame_changed.emit(frame)
-
-    def _keep_frame(self, frame: Frame) -> None:
-        self._frames.put(frame.index, frame, frame.image.nbytes)
-
-    def _on_tick(self) -> None:
-        # the picture of this frame is awaited rather than skipped
-        if self.media is None or self.frame not in self._frames:
-            return
-        if self.frame + 1 >= self.media.frames:
-            self.pause()
-            self.show_frame(self.frame)
+    def _tell_doubt(self, medium: MediumFacts | None) -> None:
+        """A file holds something else than what was painted on, or no more."""
+        if medium is None or self.media is None:
+            self.noticed.emit(Notice(DOUBT, ""))
         else:
-            self.show_frame(self.frame + 1)
+            self.noticed.emit(doubt_notice(medium, self.media))
 
     def _on_failed(self, error: Exception) -> None:
         self.pause()
 
     def _seconds(self, index: int) -> float:
-        cached = self._frames.get(index)
-        if cached is not None:
-            return cached.pts_seconds
+        seconds = self.pictures.seconds(index)
+        if seconds is not None:
+            return seconds
         return index / self.media.fps if self.media else 0.0

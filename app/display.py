@@ -6,6 +6,7 @@ import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from app.facts import (
+    FrameMarks,
     MediaFacts,
     ModelFacts,
     ProjectFacts,
@@ -49,6 +50,8 @@ class Display(QObject):
         self._frame: Frame | None = None
         self._prediction: ShownPrediction | None = None
         self._look: LookBack | None = None
+        self._marks = FrameMarks()
+        self._place = 0
         self._head: int | None = None
         self._per_frame = False
         self._layer = ""
@@ -100,7 +103,15 @@ class Display(QObject):
             self._color()
 
     def show_place(self, index: int, seconds: float) -> None:
+        self._place = index
         self.timeline.show_frame(index, seconds)
+        self._show_noted()
+
+    def show_marks(self, marks: FrameMarks) -> None:
+        """Review states and bookmarks of the medium."""
+        self._marks = marks
+        self.timeline.set_marks(marks)
+        self._show_noted()
 
     def show_frame(self, frame: Frame) -> None:
         self._frame = frame
@@ -212,6 +223,10 @@ class Display(QObject):
             name = self._names[prediction.labels[y, x]].name
             text += f"  {name} {prediction.confidence[y, x] / 255:.0%}"
         self.status.show_pixel(text)
+
+    def _show_noted(self) -> None:
+        place, marks = self._place, self._marks
+        self.status.show_marks(marks.review(place), place in marks.bookmarks)
 
     def _color(self) -> None:
         table = palette_rgba(self._names)

@@ -1,66 +1,60 @@
-"""Exporting labels of the open project, in a process of its own."""
+"""Exporting labels of the open project, and making videos of it, in processes of their own."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from app.jobs import Jobs, Process
+from app.command_job import CommandJob
+from app.facts import Notice
+from app.jobs import Jobs
 
-EXPORT_JOB = "export"
+EXPORT_JOB, VIDEO_JOB = "export", "video"
 
 
-class Exporting(QObject):
-    """One export at a time, by the command of that name: it reads what is on the disk."""
+class Exporting(CommandJob):
+    """Exports, by the command of that name, and tells what became of predicted pixels."""
 
-    job_started = Signal(str, str)  # id, title
-    job_updated = Signal(str, int, int, str)  # id, done, total, text
-    job_finished = Signal(str, str, bool)  # id, text, whether it went well
+    noticed = Signal(object)  # Notice
 
     def __init__(self, jobs: Jobs, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self._jobs = jobs
-        self._process: Process | None = None
-        self._busy = False
+        super().__init__(jobs, EXPORT_JOB, "frames", parent)
 
-    @property
-    def busy(self) -> bool:
-        return self._busy
-
-    def start(self, project: Path, words: list[str], title: str) -> None:
-        """Export.
-
-        Args:
-            project: its folder.
-            words: options of the command.
-            title: of the job.
-        """
-        self._busy = True
-        self.job_started.emit(EXPORT_JOB, title)
-        # The lane is first in, first out: by then every stroke is on the disk.
-        self._jobs.write(lambda: None, on_done=lambda _: self._run(project, words))
-
-    def cancel(self) -> None:
-        if self._process is not None:
-            self._process.cancel()
-
-    def _run(self, project: Path, words: list[str]) -> None:
-        self._process = self._jobs.run_command(
-            ["export", str(project), *words],
-            None,
-            on_progress=lambda done, total: self.job_updated.emit(
-                EXPORT_JOB, done, total, f"{done} of {total} frames"
-            ),
-            on_done=self._on_done,
-        )
-
-    def _on_done(self, told: dict[str, Any]) -> None:
-        self._process, self._busy = None, False
-        if "error" in told:
-            self.job_finished.emit(EXPORT_JOB, told["error"], bool(told.get("cancelled")))
-            return
+    def tell(self, told: dict[str, Any]) -> str:
+        """Frames and place, what was lost, and the counts of every test."""
+        counts = _pixel_lines(told["provenance"])
         text = f"{told['frames']} frames in {told['outputs']['export']}"
-        notes = [*told["notes"], *told["losses"]]
-        self.job_finished.emit(EXPORT_JOB, ". ".join([text, *notes]), True)
+        if counts:
+            more = f" (and {len(counts) - 1} more media: see Details)" if len(counts) > 1 else ""
+            notice = Notice("export", f"Exported. {counts[0]}{more}", tuple(counts) if more else ())
+            self.noticed.emit(notice)
+        return ". ".join([text, *told["notes"], *told["losses"], *counts])
+
+
+class VideoMaking(CommandJob):
+    """Makes videos, by the command `video`."""
+
+    def __init__(self, jobs: Jobs, parent: QObject | None = None) -> None:
+        super().__init__(jobs, VIDEO_JOB, "steps", parent)
+
+    def tell(self, told: dict[str, Any]) -> str:
+        width, height = told["size"]
+        text = f"{told['pictures']} pictures of {width} x {height} in {told['outputs']['video']}"
+        return ". ".join([text, *told["notes"]])
+
+
+def _pixel_lines(provenance: dict[str, Any]) -> list[str]:
+    """How many predicted pixels of each medium were kept, and how many each test removed."""
+    lines = []
+    for medium in provenance["media"]:
+        record = medium["pseudo_labels"]
+        if record is None:
+            continue
+        pixels = record["pixels"]
+        lines.append(
+            f"{medium['name']}: {pixels['kept']:,} of {pixels['predicted']:,} predicted pixels "
+            f"kept; removed by probability {pixels['unsure']:,}, by flow "
+            f"{pixels['against_flow']:,}, by attention {pixels['against_attention']:,}"
+        )
+    return lines

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stt_core.config import Precision
 from stt_core.labels import LabelClass
+from stt_core.project.frames import Review
 from stt_core.project.predictions.key import PredictionKey
 from stt_core.results import LookBack, Prediction
 
@@ -69,6 +70,20 @@ class MediumFacts:
     """None where it is missing."""
     last_seen: str
     """Where it was when it was seen last."""
+    sha256: str = ""
+    """Of what the labels were painted on; empty where that is not known."""
+    follows: bool = False
+    """Whether the project follows by itself what happens to it, as to a folder of images."""
+    shape: tuple[int, int, int] = (0, 0, 0)
+    """Frames, height, width."""
+
+    def differs(self, media: MediaFacts) -> bool:
+        """Whether what was opened in its place has another content."""
+        return bool(self.sha256) and not self.follows and self.sha256 != media.sha256
+
+    def fits(self, media: MediaFacts) -> bool:
+        """Whether its labels have the size of what was opened in its place."""
+        return self.shape[1:] == (media.height, media.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,21 @@ class Notice:
     """A sentence; empty where there is nothing to tell any more."""
     details: tuple[str, ...] = ()
     urgent: bool = False
+    acts: tuple[tuple[str, str], ...] = ()
+    """Name and words of what can be done about it, a button each."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameMarks:
+    """What a person noted of the frames of a medium."""
+
+    reviews: Mapping[int, Review] = field(default_factory=dict)
+    """Of frames that are not "todo"."""
+    bookmarks: tuple[int, ...] = ()
+    """Rising."""
+
+    def review(self, frame: int) -> Review:
+        return self.reviews.get(frame, "todo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +152,23 @@ class StoredPrediction:
     @property
     def nbytes(self) -> int:
         return self.labels.nbytes + self.confidence.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model, or a way to make label maps elsewhere, whose predictions are stored."""
+
+    sha256: str
+    name: str
+    file: Path | None
+    """Where the model is; None where nobody knows, as of what was imported."""
+    frames: Mapping[str, int]
+    """How many of each medium, by the medium's hash."""
+
+    @property
+    def word(self) -> str:
+        """What the commands call it."""
+        return self.sha256 if self.file is None else str(self.file)
 
 
 ShownPrediction = Prediction | StoredPrediction

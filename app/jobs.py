@@ -50,8 +50,10 @@ class Slot(IntEnum):
     INSPECTION = 2
     FRAME = 3
     PREDICTION = 4
-    PREFETCH = 5
-    PASS = 6
+    LISTING = 5  # of what is stored, to choose from
+    PREFETCH = 6
+    PASS = 7
+    IMPORT = 8
 
 
 class Job:
@@ -133,6 +135,10 @@ class Jobs(QObject):
                 self._arrived.emit(partial(on_done, done.result()))
 
         self._writer.submit(act).add_done_callback(written)
+
+    def teller(self, listener: Callable[[Step], None]) -> Callable[[Step], None]:
+        """What calls `listener` on the GUI thread, for an act to tell how far it is."""
+        return lambda step: self._arrived.emit(partial(listener, step))
 
     def run_command(
         self,

@@ -19,7 +19,7 @@ class Entry:
     act: str = ""
     """Name of what it does, in the mapping given to :func:`build_menus`."""
     keys: tuple[str, ...] = ()
-    value: int | None = None
+    value: int | str | None = None
     """Given to the act."""
     hidden: bool = False
     """A shortcut only, shown in the sheet."""
@@ -37,11 +37,22 @@ MENUS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Open &model...", "open_model", ("Ctrl+M",)),
             Entry("Open the &sample", "open_sample"),
             _SEPARATOR,
-            Entry("Save project &as...", "save_as", ("Ctrl+Shift+S",)),
-            Entry("&Search a folder for missing media...", "search_media"),
-            Entry("&Export labels...", "export", ("Ctrl+E",)),
+            Entry("Ma&ke video...", "make_video", ("Ctrl+Shift+E",)),
             _SEPARATOR,
             Entry("&Quit", "quit", ("Ctrl+Q",)),
+        ),
+    ),
+    (
+        "Pro&ject",
+        (
+            Entry("Save project &as...", "save_as", ("Ctrl+Shift+S",)),
+            _SEPARATOR,
+            Entry("Add &videos...", "add_videos"),
+            Entry("Add an image &folder...", "add_folder"),
+            Entry("&Search a folder for missing media...", "search_media"),
+            _SEPARATOR,
+            Entry("&Import labels...", "import_labels", ("Ctrl+I",)),
+            Entry("&Export labels...", "export", ("Ctrl+E",)),
         ),
     ),
     (
@@ -75,6 +86,9 @@ MENUS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("&First frame", "first", ("Home",)),
             Entry("&Last frame", "last", ("End",)),
             Entry("&Go to frame...", "go_to", ("Ctrl+G", "Ctrl+J")),
+            _SEPARATOR,
+            Entry("Next &bookmark", "go_to_bookmark", ("Shift+M",), 1),
+            Entry("Previous b&ookmark", "go_to_bookmark", ("Alt+M",), -1),
         ),
     ),
     (
@@ -97,6 +111,17 @@ MENUS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Larger brush", "brush", ("]", "."), 1, hidden=True),
             *(Entry(f"Class {i}", "label_class", (f"{i}",), i, hidden=True) for i in range(1, 10)),
             Entry("Void", "label_class", ("0",), 0, hidden=True),
+        ),
+    ),
+    (
+        "&Review",
+        (
+            Entry("&Bookmark this frame", "toggle_bookmark", ("M",)),
+            _SEPARATOR,
+            Entry("&To do", "review", ("Alt+1",), "todo"),
+            Entry("&Draft", "review", ("Alt+2",), "draft"),
+            Entry("&Checked", "review", ("Alt+3",), "checked"),
+            Entry("&Locked", "review", ("Alt+4",), "locked"),
         ),
     ),
     (

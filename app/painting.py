@@ -6,22 +6,20 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
-from app.desk import Painted, ProjectDesk, Saved, Undone
-from app.facts import MediaFacts, Notice, ProjectFacts, SaveState
-from app.jobs import Jobs
-from stt_core.errors import SttError
+from app.desk_line import DeskLine
+from app.facts import MediaFacts, MediumFacts, Notice, ProjectFacts, SaveState
+from app.label_files import LabelFiles
+from app.marks import Marks
+from app.open_project import Undone
+from app.strokes import Painted, Saved
 from stt_core.labels import UNLABELLED, LabelClass, Stroke, covered_by
 from stt_core.project.snapshot import LabelSnapshot
 
-Result = TypeVar("Result")
-
-_FLUSH_MS = 1500
 _KEPT = "They stay on the screen and are tried again with the next stroke."
 
 
@@ -38,21 +36,26 @@ class Painting(QObject):
     state_changed = Signal(object)  # SaveState
     place_wanted = Signal(str, int)  # medium id, frame: where undo or redo changed something
     noticed = Signal(object)  # Notice
+    doubted = Signal(object)  # MediumFacts whose file holds something else, or None any more
+    kept = Signal()  # the person said that it is the same medium
     said = Signal(str)  # for the status bar
     settled = Signal()  # nothing waits any more to be saved, or it could not be
-    failed = Signal(Exception)
 
-    def __init__(self, jobs: Jobs, parent: QObject | None = None) -> None:
+    def __init__(self, line: DeskLine, marks: Marks, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._jobs = jobs
-        self._desk = ProjectDesk()  # touched on the lane of `Jobs.write` only
+        self._ask, self._failed, self._desk = line.ask, line.failed.emit, line.desk
+        self._marks = marks
+        marks.made.connect(self._learn_of_project)
         self.project: ProjectFacts | None = None
         self.medium = ""
         """Id in the project; empty for a bare medium without a project yet."""
+        self.doubtful: MediumFacts | None = None
+        """The medium, where its file holds something else than what was painted on."""
         self._media: MediaFacts | None = None
         self._classes: tuple[LabelClass, ...] = ()
         self._why_not = "no video is open"
-        self._frame = 0
+        self.frame = 0
+        """The one that is shown."""
         self._base: NDArray[np.uint8] | None = None
         self._reading = False
         self._read_again = False
@@ -61,8 +64,8 @@ class Painting(QObject):
         self._pending: list[Painted] = []
         self._error = ""
         self._state = SaveState("none")
-        self._flush = QTimer(self, singleShot=True, interval=_FLUSH_MS)
-        self._flush.timeout.connect(self._write_files)
+        self._files = LabelFiles(line, self)
+        self._files.noticed.connect(self.noticed)
 
     @property
     def state(self) -> SaveState:
@@ -87,6 +90,7 @@ class Painting(QObject):
         def opened(project: ProjectFacts) -> None:
             self._media, self.medium, self._labelled = None, "", set()
             self._base, self._why_not = None, "no video of the project is open"
+            self._marks.clear()
             self._emit_frames()
             self.changed.emit(None)
             self.use(project)
@@ -106,7 +110,22 @@ class Painting(QObject):
     def open_medium(self, project: ProjectFacts, media_id: str, media: MediaFacts) -> None:
         """Work on a medium of the open project."""
         self._begin(media, "the labels of this video are still being read")
-        self._use(project, media_id)
+        medium = next(m for m in project.media if m.id == media_id)
+        if medium.differs(media):
+            self._doubt(project, medium)
+        else:
+            self._use(project, media_id)
+
+    def keep_labels(self) -> None:
+        """Take the medium in doubt for the one that was painted on."""
+        if self.doubtful is not None and self._media is not None:
+            media_id, media = self.doubtful.id, self._media
+
+            def kept(project: ProjectFacts) -> None:
+                self.open_medium(project, media_id, media)
+                self.kept.emit()
+
+            self._ask(partial(self._desk.keep, media_id), kept)
 
     def use(self, project: ProjectFacts) -> None:
         """The open project has changed: its place, its media or its classes."""
@@ -129,43 +148,36 @@ class Painting(QObject):
 
         self._ask(self._desk.make, made)
 
-    def save_as(self, folder: Path, on_done: Callable[[ProjectFacts], None]) -> None:
-        """Copy the project, or make one, and go on there."""
-        self._ask(partial(self._desk.save_as, folder), on_done)
-
-    def relink(self, media_id: str, path: Path, on_done: Callable[[ProjectFacts], None]) -> None:
-        """Say where a missing medium is, or a folder to search."""
-        self._ask(partial(self._desk.relink, media_id, path), on_done)
-
-    def search(self, folder: Path, on_done: Callable[[ProjectFacts], None]) -> None:
-        """Look for all missing media below a folder."""
-        self._ask(partial(self._desk.search, folder), on_done)
-
     def snapshot(self, folder: Path) -> LabelSnapshot:
         """Freeze the labels of the medium below a folder. On the lane that owns the project."""
         return self._desk.snapshot(folder)
 
-    def close(self) -> None:
-        """Keep what can be kept and close the project; before the lane ends."""
-        self._flush.stop()
-        self._jobs.write(self._desk.close)
+    def stop(self) -> None:
+        """Write no more label files; what is behind is written when the project is closed."""
+        self._files.stop()
+
+    def read_again(self) -> None:
+        """Labels were changed by other means than a stroke."""
+        self._ask(self._desk.labelled, self._on_labelled)
+        self._read()
+        self._files.changed()
 
     # Painting.
 
     def show(self, frame: int) -> None:
         """Say what is painted on a frame."""
-        self._frame, self._base = frame, None
+        self.frame, self._base = frame, None
         self._emit_map()
         self._read()
 
     def paint(self, stroke: Stroke) -> None:
         """Paint on the shown frame."""
-        refused = self._refusal()
+        refused = self.refusal() or self._locked()
         if refused:
             self.said.emit(f"This cannot be painted: {refused}")
             return
         assert self._media is not None  # there would be no project
-        painted = Painted(next(self._numbers), self._media.sha256, self._frame, stroke)
+        painted = Painted(next(self._numbers), self._media.sha256, self.frame, stroke)
         self._pending.append(painted)
         self._emit_map()
         self._tell_state()
@@ -187,12 +199,13 @@ class Painting(QObject):
             self._ask(self._desk.redo, partial(self._on_moved, "redo"))
 
     def _may_change(self) -> bool:
-        refused = self._refusal()
+        refused = self.refusal()
         if refused:
             self.said.emit(f"Nothing can be undone: {refused}")
         return not refused
 
-    def _refusal(self) -> str:
+    def refusal(self) -> str:
+        """Why nothing of the medium can be changed; empty where it can."""
         if self.project is None or self._why_not:
             return self._why_not
         if self.project.read_only is not None:
@@ -200,6 +213,11 @@ class Painting(QObject):
         if not self.project.classes and not self._classes:
             return "there are no classes yet. Choose a model first."
         return ""
+
+    def _locked(self) -> str:
+        if self._marks.marks.review(self.frame) != "locked":
+            return ""
+        return f"frame {self.frame} is locked. Give it another review state first (Alt+1 to 3)."
 
     def _try_again(self) -> None:
         if self._pending:
@@ -214,6 +232,10 @@ class Painting(QObject):
         self._media = media
         self._labelled = set()
         self._base = None
+        if self.doubtful is not None:
+            self.doubtful = None
+            self.doubted.emit(None)
+        self._marks.clear()
         self._emit_frames()
 
     def _on_own(self, media: MediaFacts, project: ProjectFacts) -> None:
@@ -225,7 +247,7 @@ class Painting(QObject):
         """The medium can be watched all the same."""
         self._why_not = str(error)
         self.state_changed.emit(SaveState("none", str(error)))
-        self.failed.emit(error)
+        self._failed(error)
 
     def _on_classes(self, project: ProjectFacts | None) -> None:
         if project is not None and self.project is not None and self.project.own:
@@ -235,7 +257,15 @@ class Painting(QObject):
         self.medium, self._why_not = media_id, ""
         self.use(project)
         self._ask(partial(self._desk.choose, media_id), self._on_labelled)
+        self._marks.read()
         self._read()
+
+    def _doubt(self, project: ProjectFacts, medium: MediumFacts) -> None:
+        """Show none of the labels: they are of what the file was."""
+        self.medium, self.doubtful = medium.id, medium
+        self._why_not = f"{medium.name} is not what it was when it was labelled."
+        self.use(project)
+        self.doubted.emit(medium)
 
     def _on_labelled(self, frames: tuple[int, ...]) -> None:
         self._labelled = set(frames)
@@ -245,7 +275,7 @@ class Painting(QObject):
         over = {*saved.done, *(number for number, _ in saved.refused)}
         done = [p for p in self._pending if p.number in saved.done and self._is_here(p)]
         for painted in done:
-            if painted.frame == self._frame:
+            if painted.frame == self.frame:
                 self._base = self._painted_over(self._base, painted.stroke)
         self._pending = [p for p in self._pending if p.number not in over]
         self._error = saved.failed
@@ -258,7 +288,7 @@ class Painting(QObject):
             self._emit_frames()
         self._tell_state()
         if saved.done:
-            self._flush.start()
+            self._files.changed()
             self._learn_of_project()
         if not self._pending or self._error:
             self.settled.emit()
@@ -280,47 +310,32 @@ class Painting(QObject):
         if undone.facts is not None:
             self.use(undone.facts)
         self._ask(self._desk.labelled, self._on_labelled)
-        here = [f for f in undone.frames if f.media_id == self.medium and f.frame == self._frame]
+        here = [f for f in undone.frames if f.media_id == self.medium and f.frame == self.frame]
         if undone.frames and not here:
             first = undone.frames[0]
             self.place_wanted.emit(first.media_id, first.frame)
         else:
             self._read()
-        self._flush.start()
-
-    def _write_files(self) -> None:
-        self._ask(self._desk.flush, self._on_flushed, self._on_flush_failed)
-
-    def _on_flush_failed(self, error: Exception) -> None:
-        if not isinstance(error, SttError):
-            self.failed.emit(error)
-            return
-        text = f"{error} The journal has what was painted all the same."
-        self.noticed.emit(Notice("files", text, urgent=True))
-
-    def _on_flushed(self, more: bool) -> None:
-        self.noticed.emit(Notice("files", ""))
-        if more:
-            self._flush.start()
+        self._files.changed()
 
     def _read(self) -> None:
         """Read the labels of the shown frame; one reading at a time, the newest wish last."""
-        if self.project is None:
+        if self.project is None or self.doubtful is not None:
             return
         if self._reading:
             self._read_again = True
             return
         self._reading = True
-        wanted = (self.medium, self._frame)
+        wanted = (self.medium, self.frame)
         self._ask(
-            partial(self._desk.labels, self._frame),
+            partial(self._desk.labels, self.frame),
             partial(self._on_read, wanted),
             self._on_read_failed,
         )
 
     def _on_read(self, wanted: tuple[str, int], labels: NDArray[np.uint8] | None) -> None:
         self._reading = False
-        if wanted == (self.medium, self._frame):
+        if wanted == (self.medium, self.frame):
             self._base = labels
             self._emit_map()
         if self._read_again:
@@ -329,12 +344,12 @@ class Painting(QObject):
 
     def _on_read_failed(self, error: Exception) -> None:
         self._reading = self._read_again = False
-        self.failed.emit(error)
+        self._failed(error)
 
     def _emit_map(self) -> None:
         shown = self._base
         for painted in self._pending:
-            if painted.frame == self._frame and self._is_here(painted):
+            if painted.frame == self.frame and self._is_here(painted):
                 shown = self._painted_over(shown, painted.stroke)
         self.changed.emit(shown)
 
@@ -374,26 +389,3 @@ class Painting(QObject):
             self.noticed.emit(Notice("saving", state.detail, urgent=True))
         elif before.state == "unsaved" and state.state != "saving":
             self.noticed.emit(Notice("saving", ""))
-
-    def _ask(
-        self,
-        act: Callable[[], Result],
-        on_done: Callable[[Result], None],
-        on_failed: Callable[[Exception], None] | None = None,
-    ) -> None:
-        """Have the desk do something; its news come with the answer."""
-
-        def asked() -> tuple[Result, tuple[str, ...]]:
-            return act(), self._desk.take_news()
-
-        def answered(answer: tuple[Result, tuple[str, ...]]) -> None:
-            result, news = answer
-            if news:
-                self._tell_news(news)
-            on_done(result)
-
-        self._jobs.write(asked, on_done=answered, on_failed=on_failed or self.failed.emit)
-
-    def _tell_news(self, news: tuple[str, ...]) -> None:
-        more = f" And {len(news) - 1} more." if len(news) > 1 else ""
-        self.noticed.emit(Notice("news", f"{news[0]}{more}", news if more else ()))

@@ -35,6 +35,7 @@ class Predictions(QObject):
 
     changed = Signal(object)  # ShownPrediction of the shown frame, or None while there is none
     present_changed = Signal(object)  # bool [frames]
+    others_changed = Signal(object)  # bool [frames]: those of another model that are stored
     looked_up = Signal()  # it is known now what is stored
     noticed = Signal(object)  # Notice
     failed = Signal(Exception)
@@ -61,6 +62,7 @@ class Predictions(QObject):
         self.present, self.stored = np.zeros(frames, np.bool_), np.zeros(frames, np.bool_)
         self._ready = False
         self.present_changed.emit(self.present)
+        self.others_changed.emit(np.zeros(frames, np.bool_))
 
     def look_up(self, folder: Path | None, key: PredictionKey | None) -> None:
         """Find out what the store of a project's folder has; where there is no key, nothing."""
@@ -133,6 +135,7 @@ class Predictions(QObject):
         self.stored = found.present
         self.present |= found.present
         self.present_changed.emit(self.present)
+        self.others_changed.emit(found.others)
         self._tell_stale(found.stale)
         self._ready = True
         self.looked_up.emit()

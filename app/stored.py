@@ -22,6 +22,8 @@ class StoredFacts:
 
     present: NDArray[np.bool_]
     """``[frames]``"""
+    others: NDArray[np.bool_]
+    """``[frames]``: which have predictions of another model, or made elsewhere."""
     stale: tuple[str, ...]
     """What else is stored of the medium and cannot be shown now, a phrase each."""
 
@@ -39,6 +41,7 @@ class StoredPredictions:
         self._reader = None
         found = PredictionFolders(folder)
         stale = [*found.unusable().values()]
+        others = np.zeros(frames, np.bool_)
         for each in found.all():
             if each.key.media_hash != key.media_hash:
                 continue
@@ -53,11 +56,14 @@ class StoredPredictions:
                 self._reader = reader
                 found.use(each.path)
             elif why and len(reader):
-                stale.append(f"predictions {why}: {len(reader)} frames")
+                if each.key.model_hash != key.model_hash:
+                    others[reader.frames[reader.frames < frames]] = True
+                if "imported" not in each.key.settings:  # what was made elsewhere is never stale
+                    stale.append(f"predictions {why}: {len(reader)} frames")
         present = np.zeros(frames, np.bool_)
         if self._reader is not None:
             present[self._reader.frames[self._reader.frames < frames]] = True
-        return StoredFacts(present, tuple(stale))
+        return StoredFacts(present, others, tuple(stale))
 
     def read(
         self, folder: Path, key: PredictionKey, frame: int

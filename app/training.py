@@ -10,9 +10,9 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from app.desk import NothingPainted
 from app.facts import ModelFacts
 from app.jobs import Jobs, Process
+from app.open_project import NothingPainted
 from stt_core.project.snapshot import LabelSnapshot
 
 TRAIN_JOB = "train"

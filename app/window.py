@@ -19,8 +19,8 @@ from PySide6.QtWidgets import (
 
 from app.asking import Asking
 from app.controller import Controller
+from app.dialogs import Dialogs
 from app.display import Display
-from app.exporting import EXPORT_JOB, Exporting
 from app.facts import MediaFacts, MediumFacts, ModelFacts, Notice, ProjectFacts, SaveState
 from app.failure import record_failure
 from app.jobs import Jobs
@@ -35,7 +35,7 @@ from app.views.start_page import StartPage
 from app.whole_pass import PASS_JOB
 from stt_core.errors import SttError
 from stt_core.formats.model_file import bundled_models, read_header
-from stt_core.resources import SAMPLE_CLIP, resource_path
+from stt_core.resources import SAMPLE_CLIP, SAMPLE_MODEL, resource_path
 
 _DOCK_HEIGHTS = [330, 400, 90]
 
@@ -64,8 +64,9 @@ class MainWindow(QMainWindow):
         self.start_page = StartPage()
         self.jobs_panel = JobsPanel()
         self.media_bar, self.notices = MediaBar(), NoticeBar()
-        self.exporting = Exporting(jobs, self)
-        self.asking = Asking(self, controller, self.exporting)
+        self.asking = Asking(self, controller)
+        self.dialogs = Dialogs(self, controller, jobs)
+        self.exporting = self.dialogs.exporting
         self._closing = False
         self.start_page.set_recent(settings.recent())
         self.display.timeline.set_enabled(False)
@@ -122,16 +123,16 @@ class MainWindow(QMainWindow):
         self.start_page.open_project.connect(self.asking.open_project)
         self.start_page.try_sample.connect(self._open_sample)
         self.start_page.recent_chosen.connect(lambda path: controller.open(Path(path)))
-        display.top_bar.model_chosen.connect(controller.choose_model)
+        display.top_bar.model_chosen.connect(controller.models.choose_model)
         display.top_bar.load_model_requested.connect(self.asking.open_model)
-        display.top_bar.device_chosen.connect(controller.choose_device)
-        display.top_bar.precision_chosen.connect(controller.choose_precision)
-        display.top_bar.key_frames_chosen.connect(controller.choose_key_frames)
+        display.top_bar.device_chosen.connect(controller.models.choose_device)
+        display.top_bar.precision_chosen.connect(controller.models.choose_precision)
+        display.top_bar.key_frames_chosen.connect(controller.models.choose_key_frames)
         display.canvas.clicked.connect(lambda x, y: controller.inspect(x, y))
         display.canvas.stroke_finished.connect(painting.paint)
         display.timeline.moved.connect(controller.show_frame)
         display.timeline.stepped.connect(controller.step)
-        display.timeline.play_toggled.connect(controller.toggle_play)
+        display.timeline.play_toggled.connect(controller.player.toggle)
         display.inspector.force_requested.connect(controller.force)
         self.jobs_panel.cancel_requested.connect(self._cancel_job)
         # what there is to see
@@ -146,7 +147,9 @@ class MainWindow(QMainWindow):
         controller.predicted_changed.connect(display.timeline.set_predicted)
         controller.playing_changed.connect(display.timeline.set_playing)
         controller.said.connect(display.status.say)
-        for source in (controller.whole_pass, controller.training, self.exporting):
+        dialogs = self.dialogs
+        made = (dialogs.exporting, dialogs.video_making, dialogs.importing)
+        for source in (controller.whole_pass, controller.training, *made):
             source.job_started.connect(self.jobs_panel.add)
             source.job_updated.connect(self.jobs_panel.update_job)
             source.job_finished.connect(self.jobs_panel.finish)
@@ -161,6 +164,11 @@ class MainWindow(QMainWindow):
         bar.relink_folder_asked.connect(self.asking.relink_folder)
         bar.search_asked.connect(self.asking.search_media)
         display.selection_wanted.connect(controller.predictions.compute)
+        controller.predictions.others_changed.connect(display.timeline.set_imported)
+        controller.marks.changed.connect(display.show_marks)
+        self.notices.act_asked.connect(self.asking.answer)
+        self.dialogs.said.connect(display.status.say)
+        self.dialogs.exporting.noticed.connect(self.notices.show_notice)
         self.asking.said.connect(display.status.say)
         self.asking.noticed.connect(self.notices.show_notice)
         controller.medium_missing.connect(self._tell_missing)
@@ -181,7 +189,14 @@ class MainWindow(QMainWindow):
             "open_project": self.asking.open_project,
             "save_as": self.asking.save_project_as,
             "search_media": self.asking.search_media,
-            "export": self.asking.export,
+            "add_videos": self.asking.add_videos,
+            "add_folder": self.asking.add_folder,
+            "export": self.dialogs.export,
+            "import_labels": self.dialogs.import_labels,
+            "make_video": self.dialogs.make_video,
+            "toggle_bookmark": controller.marking.toggle_bookmark,
+            "go_to_bookmark": controller.marking.go_to_bookmark,
+            "review": controller.marking.set_review,
             "open_model": self.asking.open_model,
             "open_sample": self._open_sample,
             "quit": self.close,
@@ -192,7 +207,7 @@ class MainWindow(QMainWindow):
             "toggle_need": lambda: display.toggle_layer("need"),
             "opacity": display.change_opacity,
             "fit": display.canvas.fit,
-            "play": controller.toggle_play,
+            "play": controller.player.toggle,
             "step": controller.step,
             "first": lambda: controller.show_frame(0),
             "last": controller.show_last,
@@ -213,11 +228,8 @@ class MainWindow(QMainWindow):
         }
 
     def open_path(self, path: Path) -> None:
-        """Open what a person named or dropped: a model, or else a project or a medium."""
-        if path.suffix == ".safetensors":
-            self._controller.choose_model(str(path))
-        else:
-            self._controller.open(path)
+        """Open what a person named: a model, or else a project or a medium."""
+        self.asking.open_path(path)
 
     def show_failure(self, error: Exception) -> None:
         """Tell a failure: the user's in a sentence, ours with the log file it went to."""
@@ -270,7 +282,8 @@ class MainWindow(QMainWindow):
 
     def _list_models(self) -> None:
         """Bundled models and the one in use, each with what its weights may be used for."""
-        paths = dict.fromkeys(bundled_models().values())
+        bundled = bundled_models()
+        paths = dict.fromkeys(bundled[n] for n in sorted(bundled, key=lambda n: n != SAMPLE_MODEL))
         if self._controller.model is not None:
             paths[self._controller.model.path] = None
         rows = [_model_row(path) for path in paths]
@@ -279,9 +292,7 @@ class MainWindow(QMainWindow):
     def _cancel_job(self, job: str) -> None:
         if job == PASS_JOB:
             self._controller.cancel_pass()
-        elif job == EXPORT_JOB:
-            self.exporting.cancel()
-        else:
+        elif not self.dialogs.cancel(job):
             self._controller.training.cancel()
 
     def _open_sample(self) -> None:
@@ -320,9 +331,8 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        for url in event.mimeData().urls():
-            if url.isLocalFile():
-                self.open_path(Path(url.toLocalFile()))
+        urls = event.mimeData().urls()
+        self.asking.take([Path(url.toLocalFile()) for url in urls if url.isLocalFile()])
 
     def _close_when_saved(self) -> None:
         if self._closing:

@@ -6,7 +6,7 @@ from functools import partial
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QSizePolicy, QVBoxLayout, QWidget
 
 from app.facts import Notice
 from app.views.buttons import IconButton, WordButton
@@ -15,6 +15,8 @@ from app.views.look import ToneLabel, bad, describe, shade
 
 class NoticeBar(QWidget):
     """A line for each topic, the newest last. It takes no room while there is none."""
+
+    act_asked = Signal(str, str)  # topic, name of what was offered
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -32,6 +34,7 @@ class NoticeBar(QWidget):
             return
         line = NoticeLine(notice, self)
         line.dismissed.connect(partial(self._remove, notice.topic))
+        line.act_asked.connect(partial(self.act_asked.emit, notice.topic))
         self._lines[notice.topic] = line
         self._column.addWidget(line)
         self.show()
@@ -57,6 +60,7 @@ class NoticeLine(QWidget):
     """A sentence, perhaps with details, and a way to be rid of it."""
 
     dismissed = Signal()
+    act_asked = Signal(str)  # name of what was offered
 
     def __init__(self, notice: Notice, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -64,10 +68,7 @@ class NoticeLine(QWidget):
         self._label = ToneLabel(notice.text)
         self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._label.set_tone(bad if notice.urgent else None)
-        self.details = WordButton("Details")
-        self.details.setSizePolicy(
-            self.details.sizePolicy().Policy.Fixed, self.details.sizePolicy().Policy.Fixed
-        )
+        self.details = _button("Details")
         describe(self.details, "Details", "What else there is to say of it")
         self.details.clicked.connect(self._tell_details)
         self.close_button = IconButton("close", "Dismiss", "Dismiss this notice", side=24)
@@ -76,6 +77,11 @@ class NoticeLine(QWidget):
         row.setContentsMargins(12, 4, 8, 4)
         row.setSpacing(8)
         row.addWidget(self._label, 1)
+        self.acts = {name: _button(words) for name, words in notice.acts}
+        for name, button in self.acts.items():
+            describe(button, button.text(), button.text())
+            button.clicked.connect(partial(self._on_act, name))
+            row.addWidget(button)
         row.addWidget(self.details)
         row.addWidget(self.close_button)
         self.details.setVisible(bool(notice.details))  # with a parent by now
@@ -90,6 +96,9 @@ class NoticeLine(QWidget):
         painter.fillRect(0, self.height() - 1, self.width(), 1, shade(self.palette(), 0.15))
         painter.end()
 
+    def _on_act(self, name: str) -> None:
+        self.act_asked.emit(name)
+
     def _tell_details(self) -> None:
         box = QMessageBox(self.window())
         box.setIcon(QMessageBox.Icon.Information)
@@ -97,3 +106,9 @@ class NoticeLine(QWidget):
         box.setText("\n\n".join(self._details))
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
+
+
+def _button(words: str) -> WordButton:
+    button = WordButton(words)
+    button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+    return button

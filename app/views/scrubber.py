@@ -20,6 +20,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QAbstractSlider, QSizePolicy, QToolTip, QWidget
 
+from app.facts import FrameMarks
 from app.views.look import clock, good, mix, painted, shade, to_qimage
 
 MARGIN = 9
@@ -32,8 +33,10 @@ _DIAMOND = 4.5
 class Scrubber(QAbstractSlider):
     """A slider over frames that goes where it is clicked.
 
-    Predicted frames are green in the groove, painted ones have a diamond above it. Both are kept
-    as one value a screen column, so that a long video costs no more to draw than a short one.
+    Predicted frames are green in the groove, with a line along its foot where there are predictions
+    of another model; painted ones have a diamond above it. Below it are the review states (thin:
+    draft, green: checked, dark: locked) and a flag for each bookmark. All are kept as one value a
+    screen column, so that a long video costs no more to draw than a short one.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -45,6 +48,8 @@ class Scrubber(QAbstractSlider):
         self._fps = 25.0
         self._predicted = np.zeros(0, np.bool_)
         self._painted = np.zeros(0, np.int64)
+        self._imported = np.zeros(0, np.bool_)
+        self._marks = FrameMarks()
         self._ground: QPixmap | None = None
 
     def set_media(self, count: int, fps: float) -> None:
@@ -52,6 +57,8 @@ class Scrubber(QAbstractSlider):
         self._fps = fps
         self._predicted = np.zeros(count, np.bool_)
         self._painted = np.zeros(0, np.int64)
+        self._imported = np.zeros(count, np.bool_)
+        self._marks = FrameMarks()
         self._ground = None
         self.setRange(0, max(0, count - 1))
 
@@ -65,6 +72,16 @@ class Scrubber(QAbstractSlider):
         self._painted, self._ground = frames, None
         self.update()
 
+    def set_imported(self, frames: NDArray[np.bool_]) -> None:
+        """``[frames]``: which have predictions of another model."""
+        self._imported, self._ground = frames, None
+        self.update()
+
+    def set_marks(self, marks: FrameMarks) -> None:
+        """Review states and bookmarks."""
+        self._marks, self._ground = marks, None
+        self.update()
+
     def position_of(self, frame: int) -> float:
         """Where a frame lies from left to right, in logical pixels."""
         return MARGIN + frame / max(1, self.maximum()) * (self.width() - 2 * MARGIN)
@@ -75,10 +92,10 @@ class Scrubber(QAbstractSlider):
         return round(min(1.0, max(0.0, share)) * self.maximum())
 
     def sizeHint(self) -> QSize:
-        return QSize(400, 30)
+        return QSize(400, 38)
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(120, 30)
+        return QSize(120, 38)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
@@ -95,7 +112,7 @@ class Scrubber(QAbstractSlider):
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             frame = self.frame_at(event.pos().x())
-            said = f"frame {frame}, {clock(frame / self._fps)}"
+            said = f"frame {frame}, {clock(frame / self._fps)}{self._noted(frame)}"
             QToolTip.showText(event.globalPos(), said, self)
             return True
         return super().event(event)
@@ -120,7 +137,7 @@ class Scrubber(QAbstractSlider):
         self._ground = None
 
     def _groove(self) -> QRectF:
-        top = self.height() / 2 + 2 - _GROOVE / 2
+        top = self.height() / 2 - 1 - _GROOVE / 2
         return QRectF(MARGIN, top, max(1, self.width() - 2 * MARGIN), _GROOVE)
 
     def _drawn_ground(self) -> QPixmap:
@@ -134,25 +151,64 @@ class Scrubber(QAbstractSlider):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(shade(self.palette(), 0.16))
         painter.drawRoundedRect(groove.adjusted(-4, 0, 4, 0), 4, 4)
-        painter.drawImage(groove, self._strip(max(1, round(groove.width()))))
+        painter.drawImage(groove, self._strip(self._predicted, good(self.palette())))
+        if self._imported.any():
+            foot = groove.adjusted(0, _GROOVE - 2, 0, 0)
+            highlight = self.palette().color(QPalette.ColorRole.Highlight)
+            painter.drawImage(foot, self._strip(self._imported, highlight))
         self._paint_diamonds(painter, groove)
+        self._paint_reviews(painter, groove)
+        self._paint_bookmarks(painter, groove)
         painter.end()
         return ground
 
-    def _strip(self, width: int) -> QImage:
-        color = good(self.palette())
+    def _strip(self, flags: NDArray[np.bool_], color: QColor) -> QImage:
+        width = max(1, round(self._groove().width()))
         row = np.empty((1, width, 4), np.uint8)
         row[..., :3] = (color.red(), color.green(), color.blue())
-        row[..., 3] = np.rint(255 * shares_per_column(self._predicted, width))
+        row[..., 3] = np.rint(255 * shares_per_column(flags, width))
         return to_qimage(row)
 
-    def _paint_diamonds(self, painter: QPainter, groove: QRectF) -> None:
+    def _columns(self, frames: NDArray[np.int64], groove: QRectF) -> list[float]:
+        """Where frames lie; those that share a column once."""
         scale = groove.width() / max(1, self.maximum())
-        columns = np.unique(np.rint(groove.left() + self._painted * scale))
+        columns: list[float] = np.unique(np.rint(groove.left() + frames * scale)).tolist()
+        return columns
+
+    def _noted(self, frame: int) -> str:
+        words: list[str] = [*filter(None, [self._marks.reviews.get(frame)])]
+        words += ["bookmarked"] if frame in self._marks.bookmarks else []
+        return "".join(f", {word}" for word in words)
+
+    def _paint_reviews(self, painter: QPainter, groove: QRectF) -> None:
+        """A tick below each frame that was looked at, the weightier the further it is."""
+        looks = (
+            ("draft", shade(self.palette(), 0.45), 1.5),
+            ("checked", good(self.palette()), 3.0),
+            ("locked", self.palette().color(QPalette.ColorRole.WindowText), 3.0),
+        )
+        half = max(1.0, groove.width() / max(1, self.maximum() + 1) / 2)
+        painter.setPen(Qt.PenStyle.NoPen)
+        for state, color, height in looks:
+            frames = np.array([f for f, s in self._marks.reviews.items() if s == state], np.int64)
+            painter.setBrush(color)
+            for x in self._columns(frames, groove):
+                painter.drawRect(QRectF(x - half, groove.bottom() + 1.5, 2 * half, height))
+
+    def _paint_bookmarks(self, painter: QPainter, groove: QRectF) -> None:
+        painter.setBrush(self.palette().color(QPalette.ColorRole.Highlight))
+        painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Window), 1))
+        top = groove.bottom() + 5
+        for x in self._columns(np.array(self._marks.bookmarks, np.int64), groove):
+            corners = ((x - 4, top), (x + 4, top), (x + 4, top + 9), (x, top + 6), (x - 4, top + 9))
+            painter.drawPolygon(QPolygonF([QPointF(*corner) for corner in corners]))
+
+    def _paint_diamonds(self, painter: QPainter, groove: QRectF) -> None:
+        columns = self._columns(self._painted, groove)
         painter.setBrush(painted(self.palette()))
         painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Window), 1))
         half, middle = _DIAMOND, groove.top() - 3
-        for x in columns.tolist():
+        for x in columns:
             corners = (
                 (x, middle - half),
                 (x + half, middle),

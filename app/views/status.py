@@ -27,6 +27,11 @@ class StatusLine(QStatusBar):
         self._saved.setWordWrap(False)
         self._saved.setContentsMargins(8, 0, 8, 0)
         self._saved.setAccessibleName("Whether labels are saved")
+        self._marks = QLabel()
+        self._marks.setContentsMargins(8, 0, 8, 0)
+        self._marks.setAccessibleName("Review state and bookmark of the frame")
+        self._marks.setToolTip("Review state and bookmark of the frame")
+        self.addPermanentWidget(self._marks)
         self.addPermanentWidget(self._saved)
         self._unsaved = False
         names = ("Pixel under the pointer", "Speed of inference", "Device and precision")
@@ -54,6 +59,15 @@ class StatusLine(QStatusBar):
         elif self._unsaved:
             self.clearMessage()
         self._unsaved = state.state == "unsaved"
+
+    def show_marks(self, review: str, bookmarked: bool) -> None:
+        """What a person noted of the shown frame."""
+        words = [review] if review != "todo" else []
+        self._marks.setText(", ".join([*words, *(["bookmarked"] if bookmarked else [])]))
+
+    def marks_text(self) -> str:
+        """What is said of the frame."""
+        return self._marks.text()
 
     def saved_text(self) -> str:
         """What is said of saving."""

@@ -10,6 +10,7 @@ from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QWidget
 
+from app.facts import FrameMarks
 from app.views.buttons import IconButton
 from app.views.look import clock, describe
 from app.views.scrubber import Scrubber
@@ -34,7 +35,7 @@ class Timeline(QWidget):
         describe(
             self._scrubber,
             "Frame",
-            "Drag to a frame; green: predicted, diamond: painted",
+            "Drag to a frame; green: predicted, diamond: painted, below: review and bookmarks",
             "Left, Right, Shift 10, Ctrl+Shift 100",
         )
         self._frame = QSpinBox()
@@ -103,6 +104,14 @@ class Timeline(QWidget):
     def set_painted(self, frames: Iterable[int]) -> None:
         """Which frames have painted labels."""
         self._scrubber.set_painted(np.fromiter(frames, np.int64))
+
+    def set_imported(self, frames: NDArray[np.bool_]) -> None:
+        """``[frames]``: which have predictions of another model, or made elsewhere."""
+        self._scrubber.set_imported(frames)
+
+    def set_marks(self, marks: FrameMarks) -> None:
+        """Review states and bookmarks."""
+        self._scrubber.set_marks(marks)
 
     def set_enabled(self, enabled: bool) -> None:
         """Let the person act, or not."""

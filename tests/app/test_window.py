@@ -37,7 +37,8 @@ def _pixel(window: MainWindow, *, selected: bool) -> tuple[int, int]:
     prediction = window.display._prediction
     assert prediction is not None
     row, col = np.argwhere(prediction.selected == selected)[5]
-    return int(col) * 8 + 4, int(row) * 8 + 4
+    (rows, cols), (height, width) = prediction.selected.shape, prediction.labels.shape
+    return int((col + 0.5) * width / cols), int((row + 0.5) * height / rows)
 
 
 def _wait_frame(qtbot: QtBot, window: MainWindow, index: int) -> None:
@@ -49,7 +50,7 @@ def _wait_frame(qtbot: QtBot, window: MainWindow, index: int) -> None:
 
 def test_the_picker_says_what_the_bundled_weights_may_be_used_for(window: MainWindow) -> None:
     name, _, licence = _model_row(bundled_models()[SAMPLE_MODEL])
-    assert name == "stt-pspnet18-sample (research use)"
+    assert name == "stt-lite0 (research use)"
     assert licence.startswith("Research use only")
     picker = window.display.top_bar.findChildren(QComboBox)[0]
     assert picker.itemText(0) == name
@@ -278,7 +279,7 @@ def test_a_model_without_attention_says_so(
 ) -> None:
     save_checkpoint(tmp_path / "per-frame.safetensors", checkpoint(pspnet_config()))
     with qtbot.waitSignal(opened.controller.model_changed, timeout=SLOW):
-        opened.controller.choose_model(str(tmp_path / "per-frame.safetensors"))
+        opened.controller.models.choose_model(str(tmp_path / "per-frame.safetensors"))
     with qtbot.waitSignal(opened.controller.said) as told:
         opened.controller.inspect(5, 5)
     assert "no attention" in told.args[0]

@@ -569,7 +569,7 @@ def test_predictions_of_a_video_never_painted_can_be_exported(
 ) -> None:
     qtbot.waitUntil(lambda: opened.controller.painting.project is not None, timeout=SLOW)
     _run_pass(qtbot, opened)
-    opened.asking.export()
+    opened.dialogs.export()
     qtbot.waitUntil(lambda: bool(opened.findChildren(ExportDialog)), timeout=SLOW)
     (dialog,) = opened.findChildren(ExportDialog)
     dialog.source.setCurrentIndex(dialog.source.findData("predictions"))
@@ -587,7 +587,7 @@ def test_an_export_that_cannot_be_made_says_why(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "file").write_text("x")
     _open(qtbot, window, project, model, frame=3)
-    window.asking.export()
+    window.dialogs.export()
     (dialog,) = window.findChildren(ExportDialog)
     dialog.out.setText(str(tmp_path / "out"))
     with qtbot.waitSignal(window.exporting.job_finished, timeout=SLOW) as told:
