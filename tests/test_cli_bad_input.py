@@ -477,7 +477,7 @@ def test_full_disk_leaves_no_half_of_a_model(
         (("--range", "5"), "'5' is not a range of frames: say A:B, A: or :B"),
         (("--range", "-3:"), "'-3:' is not a range"),
         (("--range", "a:b"), "'a:b' is not a range"),
-        (("--range", "1:2:3"), "'1:2:3' is not a range"),
+        (("--range", "1:2:3:4"), "'1:2:3:4' is not a range"),
         (("--range", "0.5:2"), "'0.5:2' is not a range"),
         (("--range", "3:3"), "the range 3:3 holds no frame: the medium has frames 0 to 5"),
         (("--range", "4:2"), "the range 4:2 holds no frame"),
